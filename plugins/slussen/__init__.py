@@ -1,0 +1,1 @@
+"""Slussen: file integrations between a city's systems, gated, delivered once and provable."""
