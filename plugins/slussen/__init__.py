@@ -1,1 +1,34 @@
-"""Slussen: file integrations between a city's systems, gated, delivered once and provable."""
+"""Slussen: file integrations between a city's systems, gated, delivered once and provable.
+
+What a DAG file may import. Loaded on first use, so that the core below stays free of Airflow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slussen.integration import Integration, database, directory, document, extract, ftp, load, mvs, relay, tags
+    from slussen.timetables import At, Window, day
+
+__all__ = [
+    "At",
+    "Integration",
+    "Window",
+    "database",
+    "day",
+    "directory",
+    "document",
+    "extract",
+    "ftp",
+    "load",
+    "mvs",
+    "relay",
+    "tags",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'slussen' has no attribute {name!r}")
+    module = "slussen.timetables" if name in ("At", "Window", "day") else "slussen.integration"
+    return getattr(import_module(module), name)
