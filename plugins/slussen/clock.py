@@ -19,4 +19,5 @@ def now(context: Mapping[str, Any]) -> datetime:
     if not settings.clock_per_run():
         return wall
     run = context["dag_run"]
-    return run.run_after + (wall - run.start_date)
+    began: datetime = run.run_after
+    return began + (wall - run.start_date)

@@ -20,7 +20,7 @@ class Finding:
     """One fault, named by its place and rule, never by its value.
 
     ``record`` counts from 1; ``column`` is the 1-based position within the record (fixed) or line (tagged);
-    ``offset`` is the 0-based byte offset in the file; ``byte`` is the offending byte in hex, where one byte is at fault.
+    ``offset`` is the 0-based byte offset in the file; ``byte`` is the byte at fault in hex, where one is.
     """
 
     rule: str

@@ -90,14 +90,17 @@ class Integration:
             raise CallError(f"{self.key}: persons={self.persons!r} needs its persons_reason")
 
 
-def extract(integration: Integration) -> TaskGroup:
-    """BoSko's database to a partner's file: extract → gate → render → deliver."""
+def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
+    """BoSko's database to a partner's file: extract → gate → render → deliver.
+
+    Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
+    """
     from airflow.sdk import TaskGroup
 
     from slussen.operators import DeliverOperator, ExtractOperator, GateOperator, RenderOperator
 
     with TaskGroup(integration.key, tooltip=integration.title) as group:
-        staged = ExtractOperator(task_id="extract", integration=integration)
+        staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
         gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
         rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
         DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)

@@ -1,0 +1,21 @@
+"""The steps of an interchange as Airflow tasks: thin, Airflow on the outside only."""
+
+from slussen.operators.collect import CollectOperator
+from slussen.operators.convert import ConvertOperator
+from slussen.operators.deliver import DeliverOperator
+from slussen.operators.extract import ExtractOperator
+from slussen.operators.gate import GateOperator
+from slussen.operators.merge import MergeOperator
+from slussen.operators.render import RenderOperator
+from slussen.operators.stage import StageOperator
+
+__all__ = [
+    "CollectOperator",
+    "ConvertOperator",
+    "DeliverOperator",
+    "ExtractOperator",
+    "GateOperator",
+    "MergeOperator",
+    "RenderOperator",
+    "StageOperator",
+]

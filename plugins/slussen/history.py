@@ -1,0 +1,24 @@
+"""What earlier interchanges of an integration left behind, read from the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slussen.ledger import Ledger
+
+# An interchange in one of these states sent nothing and never will: its keys may go in another one.
+DEAD = frozenset({"quarantined", "superseded", "missed", "skipped"})
+DELIVERED = frozenset({"delivered", "delivered (inferred)", "acknowledged"})
+
+
+def last_delivered(ledger: Ledger, integration: str, before: str) -> str:
+    """The id of the last interchange with an interval before this one's that was delivered, or nothing."""
+    ids = [i.id for i in ledger.interchanges(integration=integration) if i.state in DELIVERED and i.id < before]
+    return max(ids, default="")
+
+
+def last(ledger: Ledger, interchange: str, kind: str) -> dict[str, Any] | None:
+    """The data of the interchange's last event of a kind."""
+    events = [e for e in ledger.events(interchange) if e.kind == kind] if interchange else []
+    return dict(events[-1].data) if events else None

@@ -1,0 +1,124 @@
+"""gate: the records are checked before anything goes on; in doubt, a person decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from slussen import settings
+from slussen.errors import ContentError
+from slussen.integration import Integration
+from slussen.manifest import Manifest
+from slussen.operators.base import Run, boundary, ledger, name_the_map_index, patient, quarantine
+from slussen.operators.connections import dsn
+
+RELEASE, REFUSE = "Release", "Refuse"
+PATIENCE = timedelta(hours=12)  # for a run that has no window: as long as a night and a morning
+
+
+class GateOperator(HITLOperator):
+    """Run the gate; ask a person only when it holds.
+
+    A pass goes on, a fail is quarantined, a hold waits (no slot, no triggerer) until it is answered or the
+    window closes; an answer that never comes is a refusal.
+
+    :param kind: ``extract``, ``load`` or ``relay``.
+    """
+
+    template_fields = ("manifest", "subject", "body")
+
+    def __init__(self, *, integration: Integration, kind: str, manifest: Any, **kwargs: Any) -> None:
+        super().__init__(
+            subject=f"{integration.key}: held. Let it go on?",
+            body="",
+            options=[RELEASE, REFUSE],
+            defaults=REFUSE,
+            **patient(kwargs),
+        )
+        self.integration, self.kind, self.manifest = integration, kind, manifest
+
+    def execute(self, context: Context) -> Any:
+        manifest = Manifest.from_dict(self.manifest)
+        name_the_map_index(context, manifest)
+        with boundary(self.integration, manifest.interchange, "gate", self.log):
+            verdict, table = self._judge(manifest)
+        if verdict != "hold":
+            return manifest.as_dict()
+        run = Run.of(context)
+        left = run.end - run.now if run.end is not None and run.end > run.now else PATIENCE
+        self.subject = f"{manifest.interchange}: held. Let it go on?"
+        self.body = f"```\n{table}\n```\n\nWithout an answer it is refused in {left}."
+        self.response_timeout = left
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        manifest = Manifest.from_dict(self.manifest)
+        name_the_map_index(context, manifest)
+        answer = super().execute_complete(context, event)
+        released = answer["chosen_options"] == [RELEASE]
+        by = (answer["responded_by_user"] or {}).get("name") or "the window's end"
+        ledger().append(
+            manifest.interchange,
+            "released" if released else "refused",
+            {"by": by, "at": answer["responded_at"].isoformat()},
+            integration=self.integration.key,
+        )
+        self.log.info("%s: %s by %s", manifest.interchange, "released" if released else "refused", by)
+        if not released:
+            raise AirflowFailException(f"{manifest.interchange}: refused by {by}; nothing was sent")
+        return manifest.as_dict()
+
+    def _judge(self, manifest: Manifest) -> tuple[str, str]:
+        """Run the gate and write its verdict and report to the ledger."""
+        import json
+
+        from slussen.errors import Finding
+        from slussen.history import last, last_delivered
+        from slussen.payloads import PayloadStore
+        from slussen.quality.gate import run_gate
+        from slussen.records import layout as layouts
+
+        book = ledger()
+        events = book.events(manifest.interchange)
+        staged = next(e for e in reversed(events) if e.kind == "staged")
+        report = run_gate(
+            integration=self.integration.key,
+            manifest=manifest,
+            layout=layouts.load(self.integration.layout),
+            policy=self.integration.persons,
+            kind=self.kind,
+            suite=self.integration.key,
+            stage_dsn=dsn("slussen"),
+            bosko_dsn=dsn("bosko"),
+            findings=[Finding(**f) for f in staged.data.get("findings", ())],
+            references=self.integration.references,
+            previous=last(book, last_delivered(book, self.integration.key, manifest.interchange), "gated"),
+        )
+        with PayloadStore(settings.payloads()).writer() as sink:
+            sink.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=1).encode())
+        book.append(
+            manifest.interchange,
+            "gated",
+            {
+                "verdict": report.verdict,
+                "report": sink.sha256,
+                "protected": report.protected,
+                "register_protected": report.register_protected,
+            },
+            integration=self.integration.key,
+        )
+        self.log.info("%s: %s\n%s", manifest.interchange, report.verdict, report.table())
+        if report.verdict == "fail":
+            error = ContentError(report.findings)
+            quarantine(self.integration, manifest.interchange, "gate", error)
+            raise AirflowFailException(f"{manifest.interchange}: quarantined by the gate\n{error}")
+        if report.verdict == "hold":
+            findings = [f.as_dict() for f in report.findings[:100]]
+            book.append(
+                manifest.interchange, "held", {"at": "gate", "findings": findings}, integration=self.integration.key
+            )
+        return report.verdict, report.table()

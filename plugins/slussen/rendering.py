@@ -1,0 +1,201 @@
+"""From the stage, or from a relayed payload, to the content: the bytes that the partner gets. Knows no Airflow.
+
+The first content of an interchange is its content. A repeat makes it again and must get the same bytes; if it
+doesn't, the interchange is held: a changed content is a correction, and that is a new interchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from slussen.errors import ContentError, Finding, Findings, NameTaken, TechnicalError, redacted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from slussen.canaries import Scan
+    from slussen.integration import Integration
+    from slussen.ledger import Ledger
+    from slussen.manifest import Manifest
+    from slussen.payloads import PayloadStore, Writer
+    from slussen.persons import Counts
+    from slussen.records.layout import Layout
+
+
+def render(
+    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, *, day: date
+) -> Manifest:
+    """Mask, render and scan the stage in one pass; fix the result as the interchange's content.
+
+    Raises:
+        ContentError: a value doesn't fit its field, or a canary would leave.
+        TechnicalError: the stage is not what the manifest says (a database crash empties it): stage again.
+    """
+    from slussen import persons
+    from slussen.database import connect
+    from slussen.records import layout as layouts
+    from slussen.records import stage
+    from slussen.records.render import Rendered
+
+    layout = layouts.load(integration.layout)
+    target = integration.target
+    number = ledger.number(integration.key, manifest.interchange)
+    name = target.name.format(day=day, number=number, source=manifest.name)
+    findings = Findings()
+    tally = persons.Counts()
+    with connect(database) as slussen, redacted(f"{integration.key}: render"):
+        rows = stage.read(slussen, f'select * from stage."{manifest.stage}" order by record_no', None)  # noqa: S608
+        remembered = _Remembered(integration, layout)
+        masked = _masked(rows, layout, integration, tally, remembered)
+        rendered = Rendered(masked, layout, target.encoding, target.frame, findings)
+        with store.writer() as sink:
+            scan = _pour(integration, rendered, sink)
+        slussen.rollback()
+        _refuse(integration, name, findings, scan)
+        if rendered.records != manifest.records:
+            raise TechnicalError(
+                f"{manifest.interchange}: the stage holds {rendered.records} records, the manifest says "
+                f"{manifest.records}. Next: clear extract, the stage is made again"
+            )
+        remembered.save(slussen, manifest.interchange)
+        slussen.commit()
+    done = manifest.but(
+        name=name, sha256=sink.sha256, bytes=sink.bytes, records=rendered.records, encoding=target.encoding
+    )
+    _fix(ledger, done, number, persons=tally.as_dict())
+    return done
+
+
+def convert(
+    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, *, day: date
+) -> Manifest:
+    """Convert the relayed payload's bytes to the target's encoding; fix the result as the interchange's content.
+
+    Raises:
+        ContentError: a character that the target's encoding lacks.
+    """
+    from slussen.records.convert import Converted
+
+    source, target = integration.source, integration.target
+    number = ledger.number(integration.key, manifest.interchange)
+    name = target.name.format(day=day, number=number, source=manifest.name)
+    findings = Findings()
+    with store.open(manifest.sha256) as payload, store.writer() as sink:
+        converted = Converted(payload, source.encoding, target.encoding, findings)
+        scan = _pour(integration, converted, sink)
+    _refuse(integration, manifest.name, findings, scan)
+    done = manifest.but(
+        name=name, sha256=sink.sha256, bytes=sink.bytes, encoding=target.encoding, made_from=(manifest.sha256,)
+    )
+    _fix(ledger, done, number, source=manifest.sha256)
+    return done
+
+
+def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Scan | None:
+    """Write the chunks, looking for canaries in the same pass where the policy keeps protected persons in."""
+    from slussen.canaries import Canaries
+
+    scan = Canaries.load().scan(integration.persons, integration.target.encoding)
+    for chunk in chunks:
+        sink.write(chunk)
+        if scan is not None:
+            scan.feed(chunk)
+    return scan
+
+
+def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None) -> None:
+    for hit in scan.hits if scan is not None else ():
+        findings.add(
+            Finding(
+                "canary",
+                f"the {hit.form} of a canary, a protected person who never leaves, is in the outgoing bytes",
+                "find the record at this offset in the stage; its person lives where a protected person lives",
+                offset=hit.offset,
+            )
+        )
+    if findings:
+        raise ContentError([f.at(integration=integration.key, file=name) for f in findings])
+
+
+def _fix(ledger: Ledger, done: Manifest, number: int, **more: Any) -> None:
+    """Record the content by compare-and-set, or find that it is what was recorded before."""
+    while True:
+        events = ledger.events(done.interchange)
+        fixed = next((e for e in events if e.kind == "content"), None)
+        if fixed is not None:
+            if fixed.data["sha256"] == done.sha256:
+                return
+            raise NameTaken(
+                f"{done.interchange}: rendered again, the content is not the one recorded at event {fixed.seq} "
+                f"({fixed.data['sha256'][:12]}, now {done.sha256[:12]}): the source has changed since. Next: leave "
+                "it; what is new goes with the next interchange, or is sent as a correction"
+            )
+        from slussen.ledger import Conflict
+
+        try:
+            ledger.append(
+                done.interchange,
+                "content",
+                {
+                    "sha256": done.sha256,
+                    "name": done.name,
+                    "number": number,
+                    "bytes": done.bytes,
+                    "records": done.records,
+                    "encoding": done.encoding,
+                    "layout": done.layout,
+                    "layout_version": done.layout_version,
+                    "totals": done.totals,
+                    **more,
+                },
+                integration=done.integration,
+                after=events[-1].seq if events else 0,
+            )
+        except Conflict:
+            continue
+        return
+
+
+def _masked(
+    rows: Iterator[pa.RecordBatch], layout: Layout, integration: Integration, tally: Counts, remembered: _Remembered
+) -> Iterator[pa.RecordBatch]:
+    from slussen import persons
+
+    for batch in rows:
+        kept, counts = persons.apply(batch, layout, integration.persons)
+        tally.add(counts)
+        remembered.add(kept)
+        yield kept
+
+
+class _Remembered:
+    """What a delivery leaves to be looked at by later ones: delta keys, or keyed hashes of its customers."""
+
+    def __init__(self, integration: Integration, layout: Layout) -> None:
+        self.integration, self.layout = integration, layout
+        self.keys: set[str] = set()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        match self.integration.remembers:
+            case "key":
+                self.keys.update(k for k in batch.column("key").to_pylist() if k is not None)
+            case "customers":
+                from slussen.keys import keyed
+
+                self.keys.update(keyed(p for p in batch.column("person").to_pylist() if p is not None))
+
+    def save(self, slussen: Any, interchange: str) -> None:
+        kind = {"key": "key", "customers": "customer"}.get(self.integration.remembers)
+        if kind is None:
+            return
+        slussen.execute("create temporary table fresh (key text) on commit drop")
+        with slussen.cursor() as cursor, cursor.copy("copy fresh from stdin") as copy:
+            for key in self.keys:
+                copy.write_row((key,))
+        slussen.execute(
+            "insert into sent.key (integration, interchange, kind, key) select %s, %s, %s, key from fresh"
+            " on conflict do nothing",
+            (self.integration.key, interchange, kind),
+        )
