@@ -1,0 +1,108 @@
+"""DAG files: one a schedule, named as their DAG, readable by Airflow, and cheap to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from slussen import settings
+from slussen.catalogue import rows
+
+DAGS = settings.ROOT / "dags"
+FILES = sorted(f.name for f in DAGS.glob("*.py"))
+HEAVY = ("pandas", "great_expectations", "pyarrow", "numpy", "psycopg", "psycopg2")
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(str(DAGS))
+
+
+def dag(bag: DagBag, file: str) -> DAG:
+    return next(d for d in bag.dags.values() if Path(d.fileloc).name == file)
+
+
+def test_every_file_is_read(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_is_one_dag_of_the_same_name(bag: DagBag, file: str) -> None:
+    """Catches also what Airflow skips in silence: a file without the words airflow and dag."""
+    assert [d.dag_id for d in bag.dags.values() if Path(d.fileloc).name == file] == [Path(file).stem]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_dag_survives_the_database(bag: DagBag, file: str) -> None:
+    again = DagSerialization.from_dict(DagSerialization.to_dict(dag(bag, file)))
+    assert again.timetable.summary == dag(bag, file).schedule.description
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_dag_will_be_scheduled_in_stockholm_time_one_run_at_a_time(bag: DagBag, file: str) -> None:
+    """Without a start date a timetable of ours never runs, and Airflow doesn't say so."""
+    d = dag(bag, file)
+    assert d.start_date is not None
+    assert str(d.timezone) == "Europe/Stockholm"
+    assert d.max_active_runs == 1
+    assert d.catchup is False
+    assert d.doc_md
+    assert d.tags
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_step_tries_passing_faults_again_and_final_ones_not(bag: DagBag, file: str) -> None:
+    for task in dag(bag, file).tasks:
+        if task.task_type != "EmptyOperator":
+            assert task.retries == 3, task.task_id
+            assert task.retry_policy is not None, task.task_id
+
+
+def test_no_dag_file_imports_a_heavy_library() -> None:
+    script = (
+        "import runpy, sys\n"
+        f"for f in {FILES!r}: runpy.run_path({str(DAGS)!r} + '/' + f)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    seen = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert seen.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_core_knows_no_airflow() -> None:
+    core = ["records.layout", "records.parse", "records.render", "records.convert", "records.stage", "payloads",
+            "ledger", "delivery", "transports.directory", "transports.ftp", "transports.mvs", "quality.gate", "persons",
+            "canaries", "keys", "database", "collection", "extraction", "rendering", "merging"]  # fmt: skip
+    script = (
+        "import importlib, sys\n"
+        f"for m in {core!r}: importlib.import_module('slussen.' + m)\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] == 'airflow'))"
+    )
+    seen = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert seen.stdout.splitlines()[-1] == "[]"
+
+
+def test_airflow_executes_one_file_below_plugins_and_no_name_of_ours_hides_the_standard_library() -> None:
+    """Airflow runs every .py below plugins/ as a module of its bare name: one called statistics would be fatal."""
+    from airflow._shared.module_loading import find_path_from_directory
+
+    plugins = settings.ROOT / "plugins"
+    found = [Path(f) for f in find_path_from_directory(str(plugins), ".airflowignore") if f.endswith(".py")]
+    assert [f.name for f in found] == ["slussen_plugin.py"]
+    ours = {f.stem for f in plugins.rglob("*.py")} - {"__init__"}
+    assert ours & sys.stdlib_module_names == set()
+
+
+def test_the_catalogue_has_every_row_and_says_each_ends_encoding_and_policy() -> None:
+    found = {row.integration.key: row.as_dict() for row in rows()}
+    assert list(found) == ["f29", "f30", "kir", "kir_mvs", "skv"]
+    assert (found["skv"]["source_encoding"], found["skv"]["encoding"]) == ("cp437", "cp1252")
+    assert found["kir_mvs"]["transport"] == "mvs"
+    assert {k: r["persons"] for k, r in found.items()} == {
+        "f29": "mask", "f30": "mask", "kir": "pass", "kir_mvs": "mask", "skv": "pass",
+    }  # fmt: skip
