@@ -21,7 +21,7 @@ from psycopg import sql
 
 ENCODINGS = ("utf-8", "latin-1", "cp437", "cp278", "utf-16-le", "utf-16-be")
 DIGITS = re.compile(r"\d[\d+-]{8,}\d")
-WORD = re.compile(r"[^\W\d_]{5,}")
+WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]{5,}")
 HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){6,}")
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}")
