@@ -1,0 +1,7 @@
+"""The ledger: an append-only, hash-chained record of everything that happened to every interchange."""
+
+from slussen.ledger.book import Conflict, Event, Ledger
+from slussen.ledger.chain import Verification
+from slussen.ledger.states import Interchange
+
+__all__ = ["Conflict", "Event", "Interchange", "Ledger", "Verification"]
