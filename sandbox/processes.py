@@ -34,7 +34,7 @@ def start(
     """Start a command in a session of its own, its output appended to ``log``, its process id added to ``pids``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -42,7 +42,7 @@ def start(
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid(), when_orphaned),  # noqa: PLW1509 (no threads are running that matter)
+            preexec_fn=_die_with(os.getpid(), when_orphaned),
             **({"user": user, "group": user, "extra_groups": []} if user is not None else {}),
         )
     if pids is not None:

@@ -100,7 +100,7 @@ def test_nobody_changes_an_event(owner: str, ledger: Ledger, user: str, statemen
 
 
 TAMPERING = {
-    "a changed body": ("update ledger.event set body = '{\"table\":\"x\"}' where seq = 3", 3),
+    "a changed body": ('update ledger.event set body = \'{"table":"x"}\' where seq = 3', 3),
     "a changed time": ("update ledger.event set at = at + interval '1 microsecond' where seq = 4", 4),
     "a moved event": ("update ledger.event set stream = 'f30-9' where seq = 2", 2),
     "a removed event": ("delete from ledger.event where seq = 3", 3),
@@ -161,5 +161,3 @@ def test_a_lost_database_says_nothing_of_what_was_written() -> None:
     with pytest.raises(TechnicalError) as caught:
         Ledger("host=/nowhere dbname=x").append("f29-1", "staged", {"table": "hemlig"}, integration="f29")
     assert "hemlig" not in str(caught.value)
-
-

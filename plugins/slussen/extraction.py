@@ -76,7 +76,7 @@ def extract(
         counts: dict[str, int] = {}
         schema = stage_schema(layout)
         stage.create(slussen, table, schema)
-        batches = _typed(stage.read(bosko, query, None), schema, counts, integration)
+        batches = _typed(stage.read(bosko, query), schema, counts, integration)
         rows = stage.copy_in(slussen, table, batches)
         slussen.commit()
     if not rows:

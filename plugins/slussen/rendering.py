@@ -46,7 +46,7 @@ def render(
     findings = Findings()
     tally = persons.Counts()
     with connect(database) as slussen, redacted(f"{integration.key}: render"):
-        rows = stage.read(slussen, f'select * from stage."{manifest.stage}" order by record_no', None)  # noqa: S608
+        rows = stage.read(slussen, f'select * from stage."{manifest.stage}" order by record_no')  # noqa: S608
         remembered = _Remembered(integration, layout)
         masked = _masked(rows, layout, integration, tally, remembered)
         rendered = Rendered(masked, layout, target.encoding, target.frame, findings)

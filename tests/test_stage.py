@@ -1,0 +1,81 @@
+"""Arrow to PostgreSQL and back: what went in comes out, exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from itertools import count
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sandbox.postgres import Server
+from slussen.database import Connection, connect
+from slussen.records import stage
+
+TABLES = count(1)
+SCHEMA = pa.schema(
+    [
+        ("record_no", pa.int64()),
+        ("namn", pa.string()),
+        ("belopp", pa.decimal128(18, 2)),
+        ("kurs", pa.decimal128(18, 5)),
+        ("antal", pa.decimal128(18, 0)),
+        ("datum", pa.date32()),
+        ("skyddad", pa.bool_()),
+    ]
+)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+ROW = st.tuples(
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none() | TEXT,
+    st.none() | st.integers(-(10**18) + 1, 10**18 - 1).map(lambda n: Decimal(n).scaleb(-2)),
+    st.none() | st.integers(-(10**18) + 1, 10**18 - 1).map(lambda n: Decimal(n).scaleb(-5)),
+    st.none() | st.integers(-(10**18) + 1, 10**18 - 1).map(Decimal),
+    st.none() | st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31)),
+    st.none() | st.booleans(),
+)
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Server) -> Connection:
+    connection = connect(postgres.dsn("stage"), autocommit=True)
+    connection.execute("create schema stage")
+    return connection
+
+
+def batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else [[] for _ in SCHEMA]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
+
+
+@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ROW, max_size=9))
+def test_what_goes_in_comes_out(database: Connection, rows: list[tuple[object, ...]]) -> None:
+    table = f"t{next(TABLES)}"
+    numbered = [(n, *row[1:]) for n, row in enumerate(rows)]
+    stage.create(database, table, SCHEMA)
+    # A slice has an offset into its buffers: the encoder must mind it.
+    padded = batch([numbered[0], *numbered]).slice(1) if numbered else batch([])
+    assert stage.copy_in(database, table, [padded]) == len(rows)
+    found = [
+        tuple(r.values())
+        for b in stage.read(database, f"select * from stage.{table} order by 1")
+        for r in b.to_pylist()
+    ]
+    assert found == numbered
+
+
+def test_null_and_the_empty_text_stay_apart_and_line_ends_stay_in(database: Connection) -> None:
+    query = "select * from (values (1, null, 'a'), (2, '', E'x\\ny'), (3, 'ö;\"', ' ')) as t (n, a, b) order by n"
+    rows = [r for b in stage.read(database, query) for r in b.to_pylist()]
+    assert [(r["a"], r["b"]) for r in rows] == [(None, "a"), ("", "x\ny"), ('ö;"', " ")]
+
+
+def test_a_query_without_rows_gives_no_batch(database: Connection) -> None:
+    assert list(stage.read(database, "select 1 as n where false")) == []
