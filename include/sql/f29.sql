@@ -1,0 +1,36 @@
+-- F29: customers that are new or changed since the last delivered F29, and all of tonight's F30.
+-- A protected payer gets the forwarding address, and only that: the home address never leaves BoSko.
+with tonight as (
+    select distinct d.customer
+    from bosko.debiting d, run
+    where d.created_at <= run.now
+        and exists (select from bosko.debiting_calendar where night = run.day)
+        and not exists (select from sent where sent.integration = 'f30' and sent.key = d.id::text)
+)
+select
+    'customer' as record_type,
+    p.personnr as person,
+    p.protected,
+    null as key,
+    '10' as apar_gr_id,
+    row_number() over (order by p.personnr)::text as apar_id,
+    concat_ws(' ', p.fornamn, p.mellannamn, p.efternamn) as apar_name,
+    'ST' as client,
+    p.personnr as comp_reg_no,
+    'SEK' as currency,
+    'IP' as pay_method,
+    '.' as short_name,
+    case when p.protected then p.sp_adress2 else coalesce(p.sp_adress2, p.fb_adress2) end as address1,
+    case when p.protected then p.sp_adress1 else coalesce(p.sp_adress1, p.fb_adress1) end as address2,
+    case when p.protected then p.sp_co else coalesce(p.sp_co, p.fb_co) end as address3,
+    case when p.protected then p.sp_postort else coalesce(p.sp_postort, p.fb_postort) end as address4,
+    case when p.protected then p.sp_postnr else coalesce(p.sp_postnr, p.fb_postnr) end as zip_code,
+    'SE' as country_code,
+    c.telephone as telephone_1,
+    c.e_mail
+from bosko.customer c
+join bosko.person p on p.personnr = c.personnr
+cross join run
+where (greatest(c.changed_at, p.changed_at) > run.since and greatest(c.changed_at, p.changed_at) <= run.now)
+    or c.personnr in (select customer from tonight)
+order by p.personnr
