@@ -102,7 +102,9 @@ def break_postal_numbers(dsn: str, at: datetime) -> None:
 def mend_postal_numbers(dsn: str) -> None:
     """They are back."""
     with psycopg.connect(dsn) as connection:
-        connection.execute("update bosko.person set fb_postnr = '12064' where fb_postnr is null and fb_adress2 is not null")
+        connection.execute(
+            "update bosko.person set fb_postnr = '12064' where fb_postnr is null and fb_adress2 is not null"
+        )
 
 
 def break_name(dsn: str, at: datetime) -> None:
@@ -188,7 +190,9 @@ def _canary_contacts() -> list[dict[str, str]]:
 
     from slussen import settings
 
-    listed: list[dict[str, str]] = yaml.safe_load((settings.INCLUDE / "canaries.yaml").read_text(encoding="utf-8"))["canaries"]
+    listed: list[dict[str, str]] = yaml.safe_load((settings.INCLUDE / "canaries.yaml").read_text(encoding="utf-8"))[
+        "canaries"
+    ]
     return listed
 
 

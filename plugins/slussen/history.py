@@ -18,6 +18,11 @@ def last_delivered(ledger: Ledger, integration: str, before: str) -> str:
     return max(ids, default="")
 
 
+def delivered(ledger: Ledger, *integrations: str) -> list[str]:
+    """The ids of everything that these integrations have delivered."""
+    return [i.id for key in integrations for i in ledger.interchanges(integration=key) if i.state in DELIVERED]
+
+
 def last(ledger: Ledger, interchange: str, kind: str) -> dict[str, Any] | None:
     """The data of the interchange's last event of a kind."""
     events = [e for e in ledger.events(interchange) if e.kind == kind] if interchange else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context
@@ -15,6 +15,9 @@ from slussen.integration import Integration
 from slussen.manifest import Manifest
 from slussen.operators.base import Run, boundary, ledger, name_the_map_index, patient, quarantine
 from slussen.operators.connections import dsn
+
+if TYPE_CHECKING:
+    from slussen.quality.gate import Kind
 
 RELEASE, REFUSE = "Release", "Refuse"
 PATIENCE = timedelta(hours=12)  # for a run that has no window: as long as a night and a morning
@@ -31,7 +34,7 @@ class GateOperator(HITLOperator):
 
     template_fields = ("manifest", "subject", "body")
 
-    def __init__(self, *, integration: Integration, kind: str, manifest: Any, **kwargs: Any) -> None:
+    def __init__(self, *, integration: Integration, kind: Kind, manifest: Any, **kwargs: Any) -> None:
         super().__init__(
             subject=f"{integration.key}: held. Let it go on?",
             body="",
@@ -77,7 +80,7 @@ class GateOperator(HITLOperator):
         import json
 
         from slussen.errors import Finding
-        from slussen.history import last, last_delivered
+        from slussen.history import delivered, last, last_delivered
         from slussen.payloads import PayloadStore
         from slussen.quality.gate import run_gate
         from slussen.records import layout as layouts
@@ -86,16 +89,15 @@ class GateOperator(HITLOperator):
         events = book.events(manifest.interchange)
         staged = next(e for e in reversed(events) if e.kind == "staged")
         report = run_gate(
-            integration=self.integration.key,
             manifest=manifest,
             layout=layouts.load(self.integration.layout),
             policy=self.integration.persons,
             kind=self.kind,
-            suite=self.integration.key,
             stage_dsn=dsn("slussen"),
             bosko_dsn=dsn("bosko"),
             findings=[Finding(**f) for f in staged.data.get("findings", ())],
-            references=self.integration.references,
+            counts=staged.data.get("counts"),
+            references=delivered(book, *self.integration.references) if self.integration.references else None,
             previous=last(book, last_delivered(book, self.integration.key, manifest.interchange), "gated"),
         )
         with PayloadStore(settings.payloads()).writer() as sink:
@@ -106,8 +108,9 @@ class GateOperator(HITLOperator):
             {
                 "verdict": report.verdict,
                 "report": sink.sha256,
+                "suite_version": report.suite_version,
                 "protected": report.protected,
-                "register_protected": report.register_protected,
+                "register": report.register,
             },
             integration=self.integration.key,
         )

@@ -13,6 +13,13 @@ begin
     if not exists (select from pg_roles where rolname = 'slussen') then
         create role slussen login;
     end if;
+    -- Who migrates without being a superuser (and could make roles, so may grant them) acts for both below.
+    if not pg_has_role(current_user, 'slussen_owner', 'SET') then
+        execute format('grant slussen_owner to %I', current_user);
+    end if;
+    if not pg_has_role(current_user, 'slussen', 'SET') then
+        execute format('grant slussen to %I', current_user);
+    end if;
 end
 $$;
 
@@ -27,14 +34,16 @@ create table ledger.event (
     id uuid not null unique,
     at timestamptz not null,
     stream text not null check (stream <> ''),
+    nth integer not null check (nth > 0),                         -- the event's place in its stream, from 1
     integration text not null,
     kind text not null check (kind ~ '^[a-z]+$'),
     body text not null,                                          -- canonical JSON, as the hash covers it
     data jsonb not null generated always as (body::jsonb) stored, -- the same, to query
     prev bytea not null,
-    hash bytea not null
+    hash bytea not null,
+    unique (stream, nth)
 );
-create index on ledger.event (stream, seq);
+create index on ledger.event (integration, seq) where nth = 1;    -- the list of streams: one row for each
 create index on ledger.event (integration, kind, seq);
 create index on ledger.event ((data ->> 'sha256')) where kind in ('collected', 'content');
 comment on table ledger.event is 'One line for everything that happened to an interchange. Append-only, hash-chained.';
@@ -44,12 +53,14 @@ create table ledger.head (one boolean primary key default true check (one), seq 
 insert into ledger.head (seq, hash) values (0, sha256('slussen'));
 
 -- The text that a hash covers: each part with its length before it, so that no two events have the same text.
-create function ledger.canonical(seq bigint, id uuid, at timestamptz, stream text, integration text, kind text, body text)
-returns bytea language sql immutable as $$
+create function ledger.canonical(
+    seq bigint, id uuid, at timestamptz, stream text, nth integer, integration text, kind text, body text
+)
+returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$
     select convert_to(string_agg(octet_length(part) || ':' || part, ',' order by n), 'UTF8')
     from unnest(array[
         seq::text, id::text, to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        stream, integration, kind, body
+        stream, nth::text, integration, kind, body
     ]) with ordinality as parts (part, n)
 $$;
 
@@ -60,24 +71,34 @@ create function ledger.append(id_ uuid, stream_ text, integration_ text, kind_ t
 returns setof ledger.event language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     head ledger.head;
+    last ledger.event;
     made ledger.event;
 begin
+    -- From here to the end of the transaction appends stand in line, so that what is read below can't change.
     select * into strict head from ledger.head for update;
-    if exists (select from ledger.event where id = id_) then
-        return query select * from ledger.event where id = id_;
+    select * into made from ledger.event where id = id_;
+    if found then
+        if (made.stream, made.integration, made.kind, made.body) is distinct from (stream_, integration_, kind_, body_) then
+            raise exception 'this id is of another event' using errcode = 'unique_violation';
+        end if;
+        return next made;
         return;
     end if;
-    if after_ is not null and after_ is distinct from
-        coalesce((select max(seq) from ledger.event where stream = stream_), 0)
-    then
+    select * into last from ledger.event where stream = stream_ order by nth desc limit 1;
+    if after_ is distinct from coalesce(last.seq, 0) and after_ is not null then
         return;
     end if;
-    made := row(head.seq + 1, id_, clock_timestamp(), stream_, integration_, kind_, body_, body_::jsonb, head.hash, null);
-    made.hash := sha256(
-        made.prev || ledger.canonical(made.seq, made.id, made.at, made.stream, made.integration, made.kind, made.body)
+    made := row(
+        head.seq + 1, id_, clock_timestamp(), stream_, coalesce(last.nth, 0) + 1, integration_, kind_,
+        body_, body_::jsonb, head.hash, null
     );
-    insert into ledger.event (seq, id, at, stream, integration, kind, body, prev, hash)
-    values (made.seq, made.id, made.at, made.stream, made.integration, made.kind, made.body, made.prev, made.hash);
+    made.hash := sha256(made.prev || ledger.canonical(
+        made.seq, made.id, made.at, made.stream, made.nth, made.integration, made.kind, made.body
+    ));
+    insert into ledger.event (seq, id, at, stream, nth, integration, kind, body, prev, hash)
+    values (
+        made.seq, made.id, made.at, made.stream, made.nth, made.integration, made.kind, made.body, made.prev, made.hash
+    );
     update ledger.head set seq = made.seq, hash = made.hash;
     return next made;
 end
@@ -102,6 +123,7 @@ create table sent.key (
     key text not null,
     primary key (integration, kind, key, interchange)
 );
+create index on sent.key (interchange);
 
 reset role;
 
