@@ -43,21 +43,23 @@ def population_of(dsn: str, today: date) -> Population:
         for row in connection.execute(f"select {', '.join(stored)} from bosko.person order by personnr".encode()):  # noqa: S608
             values = {c: _told(v) for c, v in zip(stored, row, strict=True)}
             personnr = values["personnr"]
-            found.people[personnr] = Person(
-                **values,
-                relations=tuple(relations.get(personnr, ())),
-                citizenships=tuple(countries.get(personnr, ())),
+            found.add(
+                Person(
+                    **values,
+                    relations=tuple(relations.get(personnr, ())),
+                    citizenships=tuple(countries.get(personnr, ())),
+                )
             )
     return found
 
 
-def debit(dsn: str, night: date, *, calendar: bool = True) -> None:
-    """Debit every placed child for the month of this night, and name the night in the debiting calendar."""
-    period = night.year * 100 + night.month
+def debit(dsn: str, night: date) -> None:
+    """Debit every placed child for the next month that isn't, and name the night in the debiting calendar."""
     made = datetime(night.year, night.month, night.day, tzinfo=UTC)
     with psycopg.connect(dsn) as connection:
-        if calendar:
-            connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
+        last = connection.execute("select max(period) from bosko.debiting").fetchone()
+        period = _after(int(last[0])) if last and last[0] else night.year * 100 + night.month
+        connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
         connection.execute(
             """
             insert into bosko.debiting (id, customer, child, period, fee_text, amount, created_at)
@@ -73,6 +75,11 @@ def debit(dsn: str, night: date, *, calendar: bool = True) -> None:
             """,
             {"period": period, "made": made, "one": FEES[0][0], "two": FEES[1][0]},
         )
+
+
+def _after(period: int) -> int:
+    year, month = divmod(period, 100)
+    return year * 100 + month + 1 if month < 12 else (year + 1) * 100 + 1
 
 
 def touch(dsn: str, at: datetime, count: int) -> list[str]:

@@ -96,17 +96,21 @@ class Population:
     random: Random
     today: date
     people: dict[str, Person] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)  # personal numbers, those of a household in the making too
 
     @classmethod
     def of(cls, seed: int, size: int, today: date) -> Population:
         """About this many people and the canaries, as of this day."""
         made = cls(Random(seed), today)  # noqa: S311 (data, no secrets)
-        for canary in canaries():
-            made.people[canary.personnr] = canary
+        made.add(*canaries())
         while len(made.people) < size:
-            for person in made._household():
-                made.people[person.personnr] = person
+            made.add(*made._household())
         return made
+
+    def add(self, *people: Person) -> None:
+        """Put these people in, or tell of them anew."""
+        self.people |= {p.personnr: p for p in people}
+        self.taken |= {p.personnr for p in people}
 
     def _household(self) -> list[Person]:
         r = self.random
@@ -135,7 +139,7 @@ class Population:
         woman = r.random() < 0.5
         latest = min(date(last, 12, 31), self.today)
         coordination = foreign and r.random() < 0.3
-        personnr = Register(r, set(self.people)).born_between(
+        personnr = Register(r, self.taken).born_between(
             date(first, 1, 1), latest, woman=woman, coordination=coordination
         )
         given = r.sample(names.WOMEN if woman else names.MEN, 2 if r.random() < 0.4 else 1)
@@ -187,7 +191,7 @@ class Population:
         if protected:
             told.append(replace(protected[-1], arendetyp="3", sekretessmarkering="", sp_co="", sp_adress2="",
                                 sp_postnr="", sp_postort=""))  # fmt: skip
-        self.people |= {p.personnr: replace(p, arendetyp="") for p in told}
+        self.add(*(replace(p, arendetyp="") for p in told))
         return told
 
 

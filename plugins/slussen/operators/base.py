@@ -156,7 +156,7 @@ def patient(kwargs: dict[str, Any]) -> dict[str, Any]:
         "retries": RETRIES,
         "retry_delay": RETRY_DELAY,
         "retry_policy": PassingFaults(),
-        "map_index_template": "{{ interchange_name }}",
+        "map_index_template": "{{ interchange_name | default('') }}",
         **kwargs,
     }
 
