@@ -27,6 +27,7 @@ class Hit:
 
     form: str
     offset: int
+    byte: str  # the first one, in hex
 
 
 class Canaries:
@@ -69,7 +70,7 @@ class Scan:
         start = self._read - len(self._tail)
         for form, prefix, values in self._wanted:
             for at in _finds(data, prefix):
-                hit = Hit(form, start + at)
+                hit = Hit(form, start + at, f"{prefix[0]:02x}")
                 if hit not in self.hits and any(data.startswith(v, at) for v in values):
                     self.hits.append(hit)
         self._read += len(chunk)

@@ -53,7 +53,7 @@ def render(
         with store.writer() as sink:
             scan = _pour(integration, rendered, sink)
         slussen.rollback()
-        _refuse(integration, name, findings, scan)
+        _refuse(integration, name, findings, scan, layout)
         if rendered.records != manifest.records:
             raise TechnicalError(
                 f"{manifest.interchange}: the stage holds {rendered.records} records, the manifest says "
@@ -76,6 +76,7 @@ def convert(
     Raises:
         ContentError: a character that the target's encoding lacks.
     """
+    from slussen.records import layout as layouts
     from slussen.records.convert import Converted
 
     source, target = integration.source, integration.target
@@ -85,7 +86,7 @@ def convert(
     with store.open(manifest.sha256) as payload, store.writer() as sink:
         converted = Converted(payload, source.encoding, target.encoding, findings)
         scan = _pour(integration, converted, sink)
-    _refuse(integration, manifest.name, findings, scan)
+    _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout))
     done = manifest.but(
         name=name, sha256=sink.sha256, bytes=sink.bytes, encoding=target.encoding, made_from=(manifest.sha256,)
     )
@@ -105,14 +106,20 @@ def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Sc
     return scan
 
 
-def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None) -> None:
+def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None, layout: Layout) -> None:
+    """Stop what has findings, or holds a canary."""
     for hit in scan.hits if scan is not None else ():
+        record, column, field = layout.place(hit.offset, integration.target.frame)
         findings.add(
             Finding(
                 "canary",
                 f"the {hit.form} of a canary, a protected person who never leaves, is in the outgoing bytes",
-                "find the record at this offset in the stage; its person lives where a protected person lives",
+                "see in the source whose record this is: it shares its place with a protected person",
+                record=record,
+                field=field,
+                column=column,
                 offset=hit.offset,
+                byte=hit.byte,
             )
         )
     if findings:

@@ -15,8 +15,9 @@ from airflow.sdk.bases.xcom import BaseXCom
 from slussen.errors import CallError
 
 LIMIT = 2048  # bytes of one manifest
+# Twelve digits in a row, the first eight a date: as the layouts have it. Not ``20260112-0001``: file names look so.
 PERSONAL_NUMBER = re.compile(
-    r"(?<![0-9a-f])(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]|[6-9]\d)[-+]?\d{4}(?![0-9a-f])"
+    r"(?<![0-9a-f])(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]|[6-9]\d)\d{4}(?![0-9a-f])"
 )
 
 

@@ -24,12 +24,13 @@ def dsn(connection: str) -> str:
     return make_conninfo(**{k: v for k, v in parts.items() if v}, dbname=c.schema)
 
 
-def transport(endpoint: Endpoint) -> Transport:
-    """The transport of an endpoint, opened with what its connection says."""
+def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
+    """The transport of an endpoint, opened with what its connection says; a dataset has records of a length."""
     from airflow.sdk import BaseHook
 
     c = BaseHook.get_connection(endpoint.connection)
     extra = c.extra_dejson
+    login: dict[str, Any] = {"host": c.host, "port": c.port, "user": c.login or "", "password": c.password or ""}
     match endpoint.transport:
         case "directory":
             from slussen.transports.directory import Directory
@@ -38,11 +39,11 @@ def transport(endpoint: Endpoint) -> Transport:
         case "ftp":
             from slussen.transports.ftp import Ftp
 
-            return Ftp(host=c.host, port=c.port, user=c.login, password=c.password, folder=extra.get("folder", ""))
+            return Ftp(**login, folder=extra.get("folder", ""))
         case "mvs":
             from slussen.transports.mvs import Mvs
 
-            return Mvs(host=c.host, port=c.port, user=c.login, password=c.password)
+            return Mvs(**login, record_length=record_length)
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
 

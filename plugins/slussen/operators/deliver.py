@@ -17,6 +17,7 @@ class DeliverOperator(ManifestOperator):
     def work(self, context: Context, manifest: Manifest) -> Manifest:
         from slussen.delivery import Delivery, deliver, drive
         from slussen.payloads import PayloadStore
+        from slussen.records import layout as layouts
 
         target = self.integration.target
         delivery = Delivery(
@@ -27,7 +28,7 @@ class DeliverOperator(ManifestOperator):
             bytes=manifest.bytes,
             existing=target.existing,
         )
-        with transport(target) as partner:
+        with transport(target, layouts.load(self.integration.layout).length) as partner:
             outcome = drive(deliver(delivery, PayloadStore(settings.payloads()), partner, ledger()))
         if outcome.state == "fenced":
             raise TransportError(

@@ -52,7 +52,8 @@ class GateOperator(HITLOperator):
         if verdict != "hold":
             return manifest.as_dict()
         run = Run.of(context)
-        left = run.end - run.now if run.end is not None and run.end > run.now else PATIENCE
+        # Seconds, since what pendulum's times leave between them is no timedelta that Airflow can send on.
+        left = timedelta(seconds=(run.end - run.now).total_seconds()) if run.end and run.end > run.now else PATIENCE
         self.subject = f"{manifest.interchange}: held. Let it go on?"
         self.body = f"```\n{table}\n```\n\nWithout an answer it is refused in {left}."
         self.response_timeout = left

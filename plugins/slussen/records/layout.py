@@ -130,6 +130,14 @@ class Layout(BaseModel):
     def field(self, name: str) -> FieldSpec | None:
         return next((f for f in self.fields if f.name == name), None)
 
+    def place(self, offset: int, frame: str) -> tuple[int | None, int | None, str]:
+        """The record, column and field that a byte offset in a fixed file is in; nothing of these for a tagged one."""
+        if self.kind != "fixed":
+            return None, None, ""
+        record, within = divmod(offset, self.length + {"fixed": 0, "lf": 1, "crlf": 2}[frame])
+        name = next((f.name for f in self.fields if f.at - 1 <= within < f.at - 1 + f.length), "")
+        return record + 1, within + 1, name
+
     @property
     def person_field(self) -> str | None:
         """The field that holds the personal number of whom the record is about."""
