@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -69,7 +69,7 @@ class Airflow:
                     env=self._environment,
                     cwd=settings.ROOT,
                     pids=self.home / "pids",
-                )  # fmt: skip
+                )
             )
         try:
             processes.wait_until(self._healthy, seconds=BOOT, what="Airflow")

@@ -23,13 +23,13 @@ def fill(dsn: str, seed: int, size: int, today: date) -> Population:
     before = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=7)
     with psycopg.connect(dsn) as connection:
         _persons(connection, people, before)
-        _units_and_customers(connection, people, before, Random(seed))  # noqa: S311
+        _units_and_customers(connection, people, before, Random(seed))
     return population
 
 
 def population_of(dsn: str, today: date) -> Population:
     """The population as BoSko has it, to make the next week's files from."""
-    found = Population(Random(0), today)  # noqa: S311
+    found = Population(Random(0), today)
     with psycopg.connect(dsn) as connection:
         relations: dict[str, list[tuple[str, str]]] = {}
         for personnr, other, kind in connection.execute(
@@ -41,7 +41,7 @@ def population_of(dsn: str, today: date) -> Population:
             countries.setdefault(personnr, []).append(land)
         stored = [c for c in COLUMNS if c != "aviseringsnamn"]
         for row in connection.execute(f"select {', '.join(stored)} from bosko.person order by personnr".encode()):  # noqa: S608
-            values = {c: _told(v) for c, v in zip(stored, row, strict=True)}
+            values: dict[str, Any] = {c: _told(v) for c, v in zip(stored, row, strict=True)}
             personnr = values["personnr"]
             found.add(
                 Person(
@@ -63,7 +63,8 @@ def debit(dsn: str, night: date) -> None:
         connection.execute(
             """
             insert into bosko.debiting (id, customer, child, period, fee_text, amount, created_at)
-            select coalesce((select max(id) from bosko.debiting), 0) + row_number() over (order by p.child, r.relation_personnr),
+            select coalesce((select max(id) from bosko.debiting), 0)
+                    + row_number() over (order by p.child, r.relation_personnr),
                 r.relation_personnr, p.child, %(period)s, p.fee_category,
                 case p.fee_category when %(one)s then 1682.00 when %(two)s then 1121.00 else 840.00 end, %(made)s
             from bosko.placement p
@@ -93,7 +94,8 @@ def touch(dsn: str, at: datetime, count: int) -> list[str]:
         ).fetchall()
         chosen = [str(row[0]) for row in rows]
         connection.execute(
-            "update bosko.customer set telephone = '08-1209' || right(personnr, 4), changed_at = %s where personnr = any(%s)",
+            "update bosko.customer set telephone = '08-1209' || right(personnr, 4), changed_at = %s"
+            " where personnr = any(%s)",
             (at, chosen),
         )
     return chosen
@@ -129,7 +131,8 @@ def mend_name(dsn: str) -> None:
     """The name is entered as the register shortens it."""
     with psycopg.connect(dsn) as connection:
         connection.execute(
-            "update bosko.person set fornamn = 'Ingegärd' where length(concat_ws(' ', fornamn, mellannamn, efternamn)) > 50"
+            "update bosko.person set fornamn = 'Ingegärd'"
+            " where length(concat_ws(' ', fornamn, mellannamn, efternamn)) > 50"
         )
 
 

@@ -75,16 +75,15 @@ class Player:
                 tasks = {run: self.airflow.tasks(run.dag, run.run_id) for run in group}
                 show(tasks, time.monotonic() - began)
                 for run in open_:
-                    if run.answer:
-                        for question in self.airflow.waiting(run.dag, run.run_id):
-                            self.airflow.answer(question, run.answer)
-                            self.console.print(f"  {question['task_instance']['task_id']} asked: answered {run.answer}")
+                    for question in self.airflow.waiting(run.dag, run.run_id) if run.answer else ():
+                        self.airflow.answer(question, run.answer)
+                        self.console.print(f"  {question['task_instance']['task_id']} asked: answered {run.answer}")
                 open_ = [run for run in open_ if self.airflow.state(run.dag, run.run_id) not in DONE]
                 if time.monotonic() - began > RUN_LIMIT:
                     stuck = [t["task_id"] for r in open_ for t in tasks[r] if t["state"] in ("running", "queued")]
                     raise TimeoutError(
-                        f"{open_[0].dag} {open_[0].run_id} has not ended in {RUN_LIMIT} s, at {', '.join(stuck) or '?'}: "
-                        f"see {self.stack.home / 'logs'}"
+                        f"{open_[0].dag} {open_[0].run_id} has not ended in {RUN_LIMIT} s, "
+                        f"at {', '.join(stuck) or '?'}: see {self.stack.home / 'logs'}"
                     )
                 time.sleep(0.7)
             show({run: self.airflow.tasks(run.dag, run.run_id) for run in group}, time.monotonic() - began)
@@ -209,12 +208,10 @@ def demo(home: Path, *, once: bool, console: Console) -> int:
         chain = stack.ledger.verify()
         took = time.monotonic() - began
         console.print(interchange_table(mine))
-        console.print(
-            f"{files} files at partners are byte for byte what the ledger says", highlight=False
-        ) if not different else None
-        console.print(
-            f"the ledger is {'whole' if chain.ok else 'BROKEN'}: {chain.events} events; {took:.0f} s", highlight=False
-        )
+        if not different:
+            console.print(f"{files} files at partners are byte for byte what the ledger says", highlight=False)
+        whole = "whole" if chain.ok else "BROKEN"
+        console.print(f"the ledger is {whole}: {chain.events} events; {took:.0f} s", highlight=False)
         wrong += different + ([] if chain.ok else [f"ledger: {chain.reason}"])
         (home / "demo.json").write_text(
             json.dumps(
@@ -227,14 +224,15 @@ def demo(home: Path, *, once: bool, console: Console) -> int:
                 },
                 ensure_ascii=False,
                 indent=2,
-            )  # fmt: skip
+            )
         )
         for line in wrong:
             console.print(f"[red]not as the scenario says:[/] {line}", highlight=False)
         if not once:
             assert stack.airflow is not None
+            url, password = stack.airflow.url, stack.airflow.password
             console.print(
-                f"\nAirflow: [bold]{stack.airflow.url}[/]  user [bold]admin[/]  password [bold]{stack.airflow.password}[/]\n"
+                f"\nAirflow: [bold]{url}[/]  user [bold]admin[/]  password [bold]{password}[/]\n"
                 "`slussen ledger` and `slussen show ID` tell more. Ctrl-C stops everything.",
                 highlight=False,
             )

@@ -7,7 +7,6 @@ rename onto an existing dataset, and rejects a fixed-block dataset whose bytes a
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from pyftpdlib.filesystems import AbstractedFS, FilesystemError
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
 
-USER, PASSWORD = "slussen", "sandbox"  # noqa: S105 (a sandbox on loopback)
+USER, PASSWORD = "slussen", "sandbox"
 DATASET = re.compile(r"'([A-Z#@$][A-Z0-9#@$-]{0,7}(?:\.[A-Z#@$][A-Z0-9#@$-]{0,7})*)'")
 
 
@@ -30,7 +29,7 @@ class Datasets(AbstractedFS):  # type: ignore[misc]
             if ftppath in ("/", "", "*"):
                 return str(self.root)
             raise FilesystemError("invalid data set name")
-        return os.path.join(self.root, match[1])
+        return str(Path(self.root) / match[1])
 
     def validpath(self, path: str) -> bool:
         return True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from random import Random
+from typing import Any
 
 import yaml
 
@@ -101,7 +102,7 @@ class Population:
     @classmethod
     def of(cls, seed: int, size: int, today: date) -> Population:
         """About this many people and the canaries, as of this day."""
-        made = cls(Random(seed), today)  # noqa: S311 (data, no secrets)
+        made = cls(Random(seed), today)
         made.add(*canaries())
         while len(made.people) < size:
             made.add(*made._household())
@@ -134,7 +135,7 @@ class Population:
             everyone[0] = replace(gone, ut_adress1="Mannerheimintie 14", ut_land="FINLAND") if kind == "UV" else gone
         return everyone
 
-    def _person(self, first: int, last: int, family: str, home: dict[str, str], *, foreign: bool = False) -> Person:
+    def _person(self, first: int, last: int, family: str, home: dict[str, Any], *, foreign: bool = False) -> Person:
         r = self.random
         woman = r.random() < 0.5
         latest = min(date(last, 12, 31), self.today)
@@ -157,7 +158,7 @@ class Population:
             **home,
         )
 
-    def _home(self) -> dict[str, str]:
+    def _home(self) -> dict[str, Any]:
         r = self.random
         code, town = r.choice(names.TOWNS)
         return {
@@ -169,8 +170,8 @@ class Population:
         }
 
     def week(self, seed: int, today: date) -> list[Person]:
-        """What a week brings: births, moves, names, deaths, emigrations, protection given and taken. Applied here too."""
-        self.random, self.today = Random(seed), today  # noqa: S311
+        """What a week brings: births, moves, names, deaths, emigrations, protection given and taken; applied here."""
+        self.random, self.today = Random(seed), today
         r = self.random
         plain = [p for p in self.people.values() if not p.protected and not p.avregistreringsorsak]
         chosen = r.sample(plain, min(90, len(plain)))
@@ -198,7 +199,12 @@ class Population:
 def canaries() -> list[Person]:
     """The synthetic protected persons of include/canaries.yaml: a parent and a child."""
     listed = yaml.safe_load((settings.INCLUDE / "canaries.yaml").read_text(encoding="utf-8"))["canaries"]
-    home = {"fb_postnr": "12557", "fb_postort": "Älvsjö", "forsamling": "07", "fastighetsbeteckning": "QVANARIEN 1"}
+    home: dict[str, Any] = {
+        "fb_postnr": "12557",
+        "fb_postort": "Älvsjö",
+        "forsamling": "07",
+        "fastighetsbeteckning": "QVANARIEN 1",
+    }
     people = [
         Person(personnr=c["personnr"], fornamn=c["given_name"], efternamn=c["family_name"], fb_adress2=c["street"],
                folkbokforingsdatum="20150615", **home).hidden()

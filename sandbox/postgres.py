@@ -138,11 +138,17 @@ class Server:
         return True
 
     def _run(self, program: str, *arguments: str) -> None:
-        whose = {"user": self._user, "group": self._user, "extra_groups": []} if self._user is not None else {}
-        done = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(
             [str(self._binaries() / program), *arguments],
-            capture_output=True, text=True, check=False, cwd=self.place, env=_environment(), **whose,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.place,
+            env=_environment(),
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user is not None else None,
+        )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr.strip()}")
 

@@ -43,7 +43,9 @@ def start(
             cwd=cwd,
             start_new_session=True,
             preexec_fn=_die_with(os.getpid(), when_orphaned),
-            **({"user": user, "group": user, "extra_groups": []} if user is not None else {}),
+            user=user,
+            group=user,
+            extra_groups=[] if user is not None else None,
         )
     if pids is not None:
         with pids.open("a") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from sandbox import bosko
@@ -28,6 +29,17 @@ class Run:
     after: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True)
+class Night:
+    """How f29 and f30 end on a night (empty: it doesn't come to that), what is done to BoSko before and after."""
+
+    f29: str
+    f30: str
+    before: Callable[[datetime], None]
+    after: Callable[[], None] = lambda: None
+    answer: str = ""
+
+
 @dataclass
 class Week:
     """The runs of a week, in groups that run at the same time, and the state in which each interchange must end.
@@ -45,29 +57,24 @@ def week(stack: Stack, monday: date) -> Week:
     w = Week(monday)
     number = monday.isocalendar().week
     _morning(stack, w, number)
-    nights: list[tuple[str, str, str, Callable[[datetime], None], Callable[[], None], str]] = [
-        ("delivered", "delivered", "a debiting night", lambda at: bosko.debit(stack.superuser["bosko"], at.date()),
-         lambda: None, ""),
-        ("delivered", "skipped", "postal numbers lost: held, and released",
-         lambda at: bosko.break_postal_numbers(stack.superuser["bosko"], at),
-         lambda: bosko.mend_postal_numbers(stack.superuser["bosko"]), "Release"),
-        ("quarantined", "", "a name too long for its field",
-         lambda at: bosko.break_name(stack.superuser["bosko"], at),
-         lambda: bosko.mend_name(stack.superuser["bosko"]), ""),
-        ("quarantined", "", "somebody lives where a canary lives",
-         lambda at: bosko.leak_canary(stack.superuser["bosko"], at),
-         lambda: bosko.mend_canary(stack.superuser["bosko"]), ""),
-    ]  # fmt: skip
-    for offset, (f29, f30, _, break_, mend, answer) in enumerate(nights):
+    data = stack.superuser["bosko"]
+    for offset, night in enumerate(
+        (
+            Night("delivered", "delivered", lambda at: bosko.debit(data, at.date())),  # a debiting night
+            Night("delivered", "skipped", lambda at: bosko.break_postal_numbers(data, at),
+                  lambda: bosko.mend_postal_numbers(data), "Release"),
+            Night("quarantined", "", lambda at: bosko.break_name(data, at), lambda: bosko.mend_name(data)),
+            Night("quarantined", "", lambda at: bosko.leak_canary(data, at), lambda: bosko.mend_canary(data)),
+        )
+    ):  # fmt: skip
         day = monday + timedelta(days=offset)
         start, end = moment(day, "20:00"), moment(day + timedelta(days=1), "07:30")
-        noon = moment(day, "12:00")
-        run = Run("agresso_kund_nightly", f"{day}", start, end, lambda b=break_, at=noon: b(at), answer, mend)
-        w.groups.append([run])
+        before = partial(night.before, moment(day, "12:00"))
+        w.groups.append([Run("agresso_kund_nightly", f"{day}", start, end, before, night.answer, night.after)])
         stamp = start.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        w.expected[f"f29-{stamp}"] = f29
-        if f30:
-            w.expected[f"f30-{stamp}"] = f30
+        w.expected[f"f29-{stamp}"] = night.f29
+        if night.f30:
+            w.expected[f"f30-{stamp}"] = night.f30
     return w
 
 

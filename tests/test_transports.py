@@ -182,7 +182,7 @@ def test_a_directory_lists_whole_names_and_nothing_hidden(
         if kind == "directory"
         else Ftp("127.0.0.1", hanna[1], ftp_server.USER, ftp_server.PASSWORD) as at
     ):
-        assert [(e.name, e.size) for e in at.list("SKV-INFIL*")] == [("SKV-INFIL1.TXT", 5), ("SKV-INFIL2.TXT", 5)]
+        assert [(e.name, e.size) for e in at.entries("SKV-INFIL*")] == [("SKV-INFIL1.TXT", 5), ("SKV-INFIL2.TXT", 5)]
         sink = io.BytesIO()
         at.fetch("SKV-INFIL1.TXT", sink)
         assert sink.getvalue() == b"xxxxx"
@@ -200,7 +200,7 @@ def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
     (inbox / "a.txt").symlink_to(secret)
     os.mkfifo(inbox / "b.txt")
     with Directory(inbox) as at:
-        assert at.list("*.txt") == []
+        assert at.entries("*.txt") == []
         with pytest.raises(TransportRefused):
             at.fetch("a.txt", io.BytesIO())
         with pytest.raises(TransportRefused):
@@ -232,10 +232,10 @@ def test_a_file_is_collected_once_and_a_repeat_is_told(tmp_path: Path, ledger: L
     with Directory(inbox) as source:
         for run in ("one", "two"):
             (inbox / "a.txt").write_bytes(b"same")
-            for entry in source.list("*.txt"):
+            for entry in source.entries("*.txt"):
                 collect("kir", entry, source, store, ledger, run)
         (inbox / "b.txt").write_bytes(b"same")
-        twin = collect("kir", source.list("*.txt")[0], source, store, ledger, "two")
+        twin = collect("kir", source.entries("*.txt")[0], source, store, ledger, "two")
     assert [m.name for m in collected_by(ledger, "kir", "one")] == ["a.txt"]
     assert list(collected_by(ledger, "kir", "two")) == []
     assert twin.repeat_of
@@ -248,7 +248,7 @@ def test_a_collection_cut_off_before_the_archive_is_finished_by_the_next_and_not
     store = PayloadStore(tmp_path / "payloads")
     (tmp_path / "a.txt").write_bytes(b"x")
     with Directory(tmp_path) as source:
-        entry = source.list("*.txt")[0]
+        entry = source.entries("*.txt")[0]
         with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
             broken.setattr(source, "archive", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
             collect("kir", entry, source, store, ledger, "one")
@@ -323,7 +323,8 @@ def test_a_server_that_goes_silent_is_given_up(tmp_path: Path, monkeypatch: pyte
         [
             sys.executable,
             "-c",
-            "import socket,time; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); time.sleep(60)",
+            "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+            "print(s.getsockname()[1], flush=True); time.sleep(60)",
         ],
         stdout=subprocess.PIPE,
     )

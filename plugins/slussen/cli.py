@@ -80,7 +80,7 @@ def ledger(
     """
     if context.invoked_subcommand:
         return
-    found = _ledger().interchanges(**({"integration": integration} if integration else {}))
+    found = _ledger().interchanges(integration)
     found = [i for i in found if not state or i.state == state]
     if as_json:
         _print_json([interchange_dict(i) for i in found])

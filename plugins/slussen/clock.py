@@ -19,5 +19,5 @@ def now(context: Mapping[str, Any]) -> datetime:
     if not settings.clock_per_run():
         return wall
     run = context["dag_run"]
-    began: datetime = run.run_after
-    return began + (wall - run.start_date)
+    moment: datetime = run.run_after + (wall - run.start_date)
+    return moment

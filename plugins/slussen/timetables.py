@@ -43,9 +43,9 @@ def weekdays(days: str) -> frozenset[int]:
 @lru_cache(maxsize=64)
 def public_holidays(year: int) -> frozenset[date]:
     """Sweden's public holidays. Eves are weekdays (decision), and a Sunday is no holiday for being one."""
-    from holidays.countries import Sweden
+    from holidays import country_holidays
 
-    return frozenset(Sweden(years=year, include_sundays=False))
+    return frozenset(country_holidays("SE", years=year, include_sundays=False))
 
 
 class Schedule(Timetable):

@@ -42,7 +42,7 @@ class CollectOperator(StepOperator):
 
             run = Run.of(context)
             with transport(self.integration.source) as source:
-                stable = [e for e in source.list(self.integration.source.name) if seen.get(e.name) == mark(e)]
+                stable = [e for e in source.entries(self.integration.source.name) if seen.get(e.name) == mark(e)]
                 for entry in stable:
                     taken = collect(
                         self.integration.key, entry, source, PayloadStore(settings.payloads()), ledger(), run.run_id
@@ -55,7 +55,7 @@ class CollectOperator(StepOperator):
 
     def _look(self) -> dict[str, list[Any]]:
         with transport(self.integration.source) as source:
-            return {e.name: mark(e) for e in source.list(self.integration.source.name)}
+            return {e.name: mark(e) for e in source.entries(self.integration.source.name)}
 
     def _mine(self, context: Context) -> list[dict[str, Any]]:
         """What this run has collected, now or in an attempt that was cut off."""

@@ -16,7 +16,7 @@ from slussen.quality.report import SHOWN, Check
 from slussen.quality.suite import Rule, Suite
 
 if TYPE_CHECKING:
-    import great_expectations.expectations as gxe
+    from great_expectations.expectations.expectation import Expectation
 
 SAFE = {
     "result_format": "COMPLETE",
@@ -98,18 +98,23 @@ def _check(rule: Rule, one: Any) -> Check:
 
 
 @cache
-def _personal_numbers() -> type[gxe.Expectation]:
+def _personal_numbers() -> type[Expectation]:
     """Check digits by the SQL function of the stage: one rule for all three shapes."""
     import sqlalchemy as sa
-    from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+    from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
     from great_expectations.expectations.expectation import ColumnMapExpectation
-    from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
+    from great_expectations.expectations.metrics.map_metric_provider.column_condition_partial import (
+        column_condition_partial,
+    )
+    from great_expectations.expectations.metrics.map_metric_provider.column_map_metric_provider import (
+        ColumnMapMetricProvider,
+    )
 
     class PersonalNumbers(ColumnMapMetricProvider):
         condition_metric_name = "column_values.personal_number"
 
         @column_condition_partial(engine=SqlAlchemyExecutionEngine)
-        def _sqlalchemy(cls, column: Any, **kwargs: Any) -> Any:  # noqa: N805, ANN401
+        def _sqlalchemy(cls, column: Any, **kwargs: Any) -> Any:
             return sa.func.stage.is_personal_number(column)
 
     class ExpectColumnValuesToBePersonalNumbers(ColumnMapExpectation):

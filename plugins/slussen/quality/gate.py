@@ -64,7 +64,7 @@ def run_gate(
                 total,
                 sorted({f.record for f in findings if f.record})[:SHOWN],
                 ", ".join(f"{n} {rule}" for rule, n in (counts or {}).items()),
-            )  # fmt: skip
+            )
         )
         if "declared" in manifest.totals:
             declared, found = manifest.totals["declared"], manifest.totals["records"]

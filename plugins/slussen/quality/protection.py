@@ -86,7 +86,7 @@ def flags_in_file_agree(stage: Connection, table: sql.Identifier, layout: Layout
     )
     return Check(
         "conservation of the protected set", "warning", not lost, told, len(lost), lost[:SHOWN],
-        f"{len(lost)} of {told} protected persons come without their flag, and the file doesn't say why" if lost else "",
+        f"{len(lost)} of {told} protected persons come without their flag, and no reason is given" if lost else "",
         LOST,
     )  # fmt: skip
 

@@ -62,7 +62,8 @@ class GateReport:
         for check in self.checks:
             if check.ok or check.rule == "layout conformity":
                 continue
-            for record in check.records[:SHOWN] or [None]:
+            places: list[int | None] = [*check.records[:SHOWN]] or [None]
+            for record in places:
                 found.append(
                     Finding(
                         check.rule.replace(" ", "_"), check.message or f"{check.unexpected} of {check.checked} records",

@@ -241,7 +241,7 @@ class FixedReader:
             byte = int(self._block[row, int(f.at) - 1 + column])
             self._find(row, f, "undefined_byte", f"byte {byte:02x} does not exist in {self.encoding}", int(column))
 
-    def _find(self, row: int, f: FieldSpec | None, rule: str, message: str, within: int) -> None:
+    def _find(self, row: int | np.integer, f: FieldSpec | None, rule: str, message: str, within: int) -> None:
         place = (int(f.at) - 1 if f else 0) + within
         exact = rule in ("check_digit", "undefined_byte")
         self.findings.add(

@@ -1,7 +1,7 @@
 """Personal, coordination and interim numbers of 12 characters: a real date, a serial that exists, the check digit.
 
-Source: SKV 704 edition 8 (2007). The check digit is modulus 10 over the last ten digits; a coordination number's day has
-60 added; an interim number's letter stands after the date and counts as 1; serial 000 is nobody's.
+Source: SKV 704 edition 8 (2007). The check digit is modulus 10 over the last ten digits; a coordination number's day
+has 60 added; an interim number's letter stands after the date and counts as 1; serial 000 is nobody's.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Layout(BaseModel):
         if self.kind != "fixed":
             return None, None, ""
         record, within = divmod(offset, self.length + {"fixed": 0, "lf": 1, "crlf": 2}[frame])
-        name = next((f.name for f in self.fields if f.at - 1 <= within < f.at - 1 + f.length), "")
+        name = next((f.name for f in self.fields if int(f.at) - 1 <= within < int(f.at) - 1 + f.length), "")
         return record + 1, within + 1, name
 
     @property

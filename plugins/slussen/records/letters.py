@@ -82,8 +82,9 @@ def unscaled(array: pa.Array) -> Ints:
     import pyarrow.compute as pc
 
     filled = pc.fill_null(array, pa.scalar(0, array.type)) if array.null_count else array
-    words = np.frombuffer(filled.buffers()[1], np.int64)
-    return words[2 * filled.offset : 2 * (filled.offset + len(filled)) : 2]
+    words: Ints = np.frombuffer(filled.buffers()[1], np.int64)
+    found: Ints = words[2 * filled.offset : 2 * (filled.offset + len(filled)) : 2]
+    return found
 
 
 def decimals(values: Ints, valid: Bools, scale: int) -> pa.Array:

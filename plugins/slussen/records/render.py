@@ -128,7 +128,7 @@ class _Cells:
         if f.required and missing.any():
             self._find(np.flatnonzero(missing), "required", "a required field is empty", "fill it at the source")
         if f.zeros and missing.any():
-            self.out[np.ix_(self.rows[missing], range(self.start, self.start + f.length))] = self.job.page.byte("0")
+            self.out[np.ix_(self.rows[missing], np.arange(self.start, self.start + f.length))] = self.job.page.byte("0")
         if missing.all():
             return
         present = np.flatnonzero(~missing)
@@ -157,7 +157,7 @@ class _Cells:
         digits = digits_of(size, width) + np.uint8(ord("0"))
         digits[negative, 0] = ord("-")
         table = self.job.page.bytes
-        self.out[np.ix_(self.rows[which], range(self.start, self.start + width))] = table[digits].astype(np.uint8)
+        self.out[np.ix_(self.rows[which], np.arange(self.start, self.start + width))] = table[digits].astype(np.uint8)
 
     def _date(self, which: Ints, column: pa.Array) -> None:
         """YYYYMMDD, in the last eight places of a wider field."""
@@ -167,7 +167,7 @@ class _Cells:
         day = (days - days.astype("datetime64[M]")).astype(np.int64) + 1
         digits = digits_of(year * 10000 + month * 100 + day, 8) + np.uint8(ord("0"))
         first = self.start + (self.f.length - 8 if self.f.align == "right" else 0)
-        self.out[np.ix_(self.rows[which], range(first, first + 8))] = self.job.page.bytes[digits].astype(np.uint8)
+        self.out[np.ix_(self.rows[which], np.arange(first, first + 8))] = self.job.page.bytes[digits].astype(np.uint8)
 
     def _text(self, which: Ints, column: pa.Array) -> None:
         f = self.f

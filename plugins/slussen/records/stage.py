@@ -35,7 +35,7 @@ NUMERIC = 1700
 
 def create(connection: Connection, table: str, schema: pa.Schema) -> None:
     """Make the stage's table for batches of this schema."""
-    columns = [sql.SQL("{} {}").format(sql.Identifier(f.name), sql.SQL(_type(f.type))) for f in schema]  # type: ignore[arg-type]
+    columns = [sql.SQL("{} {}").format(sql.Identifier(f.name), sql.SQL(_type(f.type))) for f in schema]
     statement = sql.SQL("create unlogged table {} ({})").format(
         sql.Identifier(SCHEMA, table), sql.SQL(", ").join(columns)
     )
@@ -108,7 +108,7 @@ class _Chunks(io.RawIOBase):
 
 
 def _schema(connection: Connection, query: str) -> pa.Schema:
-    described = connection.execute(f"select * from ({query}) as described limit 0".encode()).description or ()
+    described = connection.execute(f"select * from ({query}) as described limit 0".encode()).description or ()  # noqa: S608
     fields = []
     for column in described:
         if column.type_code == NUMERIC:

@@ -1,7 +1,7 @@
 """Navet's tagged files to Arrow batches: all lines of a block at once.
 
-A file is a head (``#INFO_START`` … ``#DATA_START``), data, and a tail (``#DATA_SLUT`` … ``#FIL_SLUT``). Data are posts of
-``#UP`` lines with groups in them, or single lines (``#PNR``). A block is cut after a whole post, so that memory
+A file is a head (``#INFO_START`` … ``#DATA_START``), data, and a tail (``#DATA_SLUT`` … ``#FIL_SLUT``). Data are posts
+of ``#UP`` lines with groups in them, or single lines (``#PNR``). A block is cut after a whole post, so that memory
 doesn't grow with the file.
 """
 
@@ -128,7 +128,7 @@ class TaggedReader:
         ends = ends - (raw[np.maximum(ends - 1, 0)] == 0x0D) * (ends > starts)
         lines = _Lines(raw, starts, ends)
         opens = lines.are(self._opens) if self._closes else lines.begin(self._opens + b" ")
-        post = np.cumsum(opens)  # 1 for the first post's lines; 0 before it
+        post: Ints = np.cumsum(opens, dtype=np.int64)  # 1 for the first post's lines; 0 before it
         total = int(post[-1]) if len(post) else 0
         self._undefined(raw, self._at, lines, post)
         if self._closes:
@@ -221,9 +221,10 @@ class TaggedReader:
         def find(rule: str, message: str, which: Ints, within: Ints, size: int | None = None) -> None:
             for i in which:
                 offset = int(start[i] + within[i])
+                byte = f"{lines.raw[offset]:02x}" if size == 1 else None
                 self._find(rule, message, AGAIN, record=int(numbers[row[i]]), record_type=kind, field=f.name,
                            column=key + 2 + int(within[i]), length=size or int(length[i]),
-                           offset=self._at + offset, byte=f"{lines.raw[offset]:02x}" if size == 1 else None)  # fmt: skip
+                           offset=self._at + offset, byte=byte)  # fmt: skip
 
         none = np.zeros(len(row), np.int64)
         flat = lines.raw[spread(start, length)]
@@ -275,8 +276,9 @@ class TaggedReader:
                        column=1, offset=self._at + int(lines.starts[mark]))  # fmt: skip
         before = np.concatenate(([False], is_open[:-1]))
         for mark in marks[~is_open & ~before]:
+            at = self._at + int(lines.starts[mark])
             self._find("unexpected_line", "a #POST_SLUT without its #POST_START", AGAIN,
-                       record=self.records + int(post[mark]), column=1, offset=self._at + int(lines.starts[mark]))  # fmt: skip
+                       record=self.records + int(post[mark]), column=1, offset=at)  # fmt: skip
 
     def _strangers(self, lines: _Lines, which: Bools) -> None:
         for line in np.flatnonzero(which):
@@ -311,7 +313,8 @@ class TaggedReader:
                          "field": f.name if f else ""}  # fmt: skip
             byte = f"{int(raw[place]):02x}"
             self._find("undefined_byte", f"byte {byte} does not exist in {self.encoding}",
-                       "ask the sender which encoding the file is in", offset=at + int(place), byte=byte, length=1, **where)  # fmt: skip
+                       "ask the sender which encoding the file is in",
+                       offset=at + int(place), byte=byte, length=1, **where)  # fmt: skip
 
     def _find(self, rule: str, message: str, next_step: str, **where: object) -> None:
         self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ class Transport(Protocol):
 
     replaces: bool  # does a rename onto an existing name replace it?
 
-    def list(self, pattern: str) -> list[Entry]:
+    def entries(self, pattern: str) -> list[Entry]:
         """The files whose names match (``*``, ``?``), without temporary ones."""
         ...
 

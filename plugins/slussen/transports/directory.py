@@ -8,8 +8,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -32,10 +33,10 @@ class Directory:
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._path = Path(folder)
 
-    def list(self, pattern: str) -> list[Entry]:
+    def entries(self, pattern: str) -> list[Entry]:
         found = []
         with _said(f"listing {self._path}"):
-            for name in sorted(os.listdir(self._folder)):
+            for name in sorted(os.listdir(self._folder)):  # noqa: PTH208 (of an open folder)
                 if name.startswith(".") or not fnmatchcase(name, plain(pattern)):
                     continue
                 try:
@@ -94,10 +95,8 @@ class Directory:
 
     def archive(self, name: str) -> str:
         with _said(f"archiving {name}"):
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(ARCHIVE, 0o750, dir_fd=self._folder)
-            except FileExistsError:
-                pass
             folder = os.open(ARCHIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
             try:
                 for archived in _versions(name):
@@ -128,7 +127,7 @@ class Directory:
         self.close()
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[BinaryIO]:
+    def _open(self, name: str) -> Iterator[BufferedReader]:
         # Not following links, and not waiting for the writer of a named pipe.
         descriptor = os.open(plain(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(descriptor, "rb") as file:

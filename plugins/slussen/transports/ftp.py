@@ -37,7 +37,7 @@ class Ftp:
             if folder:
                 self._ftp.cwd(folder)
 
-    def list(self, pattern: str) -> list[Entry]:
+    def entries(self, pattern: str) -> list[Entry]:
         with _said("listing"):
             try:
                 names = [(n, facts) for n, facts in self._ftp.mlsd(facts=["type", "size", "modify"])]
