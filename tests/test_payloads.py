@@ -34,15 +34,15 @@ def test_the_same_content_twice_is_one_payload(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), PayloadStore(tmp_path).writer() as sink:
-        sink.write(b"half")
-        raise ZeroDivisionError
+        sink.write(bytes(1 // 0))
     assert [f for f in tmp_path.rglob("*") if f.is_file()] == []
 
 
 def test_a_killed_write_leaves_no_payload(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from slussen.payloads import PayloadStore\n"
-        "sink = PayloadStore(Path(sys.argv[1])).writer().__enter__(); sink.write(b'x' * 5_000_000); os.kill(os.getpid(), 9)"
+        "sink = PayloadStore(Path(sys.argv[1])).writer().__enter__(); sink.write(b'x' * 5_000_000)\n"
+        "os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "PYTHONPATH": "plugins"}
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, env=environment)
@@ -72,7 +72,7 @@ def test_durable_means_synced_before_it_has_its_name(tmp_path: Path, monkeypatch
     fsync, replace = os.fsync, Path.replace
 
     def synced(descriptor: int) -> None:
-        calls.append("sync folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "sync file")
+        calls.append("sync folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "sync file")
         fsync(descriptor)
 
     def named(path: Path, target: Path) -> Path:
@@ -83,4 +83,33 @@ def test_durable_means_synced_before_it_has_its_name(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "replace", named)
     with PayloadStore(tmp_path).writer() as sink:
         sink.write(b"x")
-    assert calls == ["sync file", "name", "sync folder", "sync folder"]
+    assert calls == ["sync file", "name", "sync folder", "sync folder", "sync folder"]
+
+
+def test_a_payload_that_rotted_is_healed_by_the_same_content(tmp_path: Path) -> None:
+    store = PayloadStore(tmp_path)
+    for _ in range(2):
+        with store.writer() as sink:
+            sink.write(b"sound")
+        with store.open(sink.sha256) as payload:
+            assert payload.read() == b"sound"
+        path = store.path(sink.sha256)
+        path.chmod(0o640)
+        path.write_bytes(b"rot")
+
+
+def test_a_full_disk_is_our_fault_and_leaves_no_stump(tmp_path: Path) -> None:
+    """The last bytes still in the buffer are refused when the file is closed."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path; from slussen.payloads import PayloadStore\n"
+        "from slussen.errors import TechnicalError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with PayloadStore(Path(sys.argv[1])).writer() as sink: sink.write(b'x' * int(sys.argv[2]))\n"
+        "except TechnicalError as error: assert 'errno 27' in str(error), error\n"
+        "else: sys.exit('no error')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": "plugins"}
+    for size in (1001, 3_000_000):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path), str(size)], check=True, env=environment)
+    assert [f for f in tmp_path.rglob("*") if f.is_file()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -38,8 +39,17 @@ class PayloadStore:
         Raises:
             TechnicalError: it isn't there, or it has changed on the disk.
         """
-        self.verify(digest)
-        return self.path(digest).open("rb")
+        path = self.path(digest)
+        with redacted(f"reading payload {digest[:12]}"), ExitStack() as on_error:
+            payload = on_error.enter_context(path.open("rb"))
+            # The same open file is hashed and handed out: nobody can put another one in between.
+            if hashlib.file_digest(payload, "sha256").hexdigest() != digest:
+                raise TechnicalError(
+                    f"payload {digest[:12]} has changed on the disk. Next: restore {path} from a backup"
+                )
+            payload.seek(0)
+            on_error.pop_all()
+        return payload
 
     def verify(self, digest: str) -> None:
         """Read the payload and compare its hash with its name.
@@ -47,12 +57,7 @@ class PayloadStore:
         Raises:
             TechnicalError: it isn't there, or it has changed on the disk.
         """
-        with redacted(f"reading payload {digest[:12]}"), self.path(digest).open("rb") as payload:
-            found = hashlib.file_digest(payload, "sha256").hexdigest()
-        if found != digest:
-            raise TechnicalError(
-                f"payload {digest[:12]} has changed on the disk. Next: restore {self.path(digest)} from a backup"
-            )
+        self.open(digest).close()
 
 
 class Writer:
@@ -69,7 +74,8 @@ class Writer:
             folder = self._store.root / "incoming"
             folder.mkdir(parents=True, exist_ok=True)
             self._path = folder / token_hex(16)
-            self._file = self._path.open("xb", buffering=CHUNK)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+            self._file = os.fdopen(descriptor, "wb", buffering=CHUNK)
         return self
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -83,22 +89,29 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
-            return
-        with redacted("writing to the payload store"):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self.sha256 = self._hash.hexdigest()
-            final = self._store.path(self.sha256)
-            final.parent.mkdir(exist_ok=True)
-            self._path.chmod(0o440)
-            # The name appears with the whole content behind it; the same content twice is one payload.
-            self._path.replace(final)
-            for folder in (final.parent, self._store.root):
-                sync_folder(folder)
+        try:
+            if kind is None:
+                with redacted("writing to the payload store"):
+                    self._keep()
+        finally:
+            with suppress(OSError):  # a full disk may refuse what is still in the buffer
+                self._file.close()
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        self._file.flush()
+        os.fchmod(self._file.fileno(), 0o440)
+        os.fsync(self._file.fileno())
+        digest = self._hash.hexdigest()
+        final = self._store.path(digest)
+        final.parent.mkdir(exist_ok=True)
+        # The name appears with the whole content behind it. The same content twice is one payload, and a copy that
+        # has rotted on the disk is replaced by a sound one.
+        self._path.replace(final)
+        for folder in (final.parent, self._store.root, self._store.root.parent):
+            sync_folder(folder)
+        self.sha256 = digest
 
 
 def sync_folder(folder: Path) -> None:

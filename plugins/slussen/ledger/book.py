@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +22,19 @@ from slussen.ledger.chain import Verification, verify
 from slussen.ledger.states import Interchange, fold
 
 COLUMNS = "seq, at, stream, integration, kind, data"
-TRIES = 3  # an append whose connection broke is tried again under the same id: it can't be doubled
+PAUSES = (0.2, 1.0, 3.0)  # seconds before an append whose connection broke is tried again
+PATIENCE = 60  # seconds for one append: they stand in line, each takes a millisecond
+BATCH = 20_000
+# What a state is made of: findings and totals are long, and stay where they are.
+LISTED = """
+    select seq, at, stream, integration, kind,
+        case when kind in ('collected', 'staged', 'gated', 'content', 'delivered')
+        then data - '{{findings,counts,totals,header,report}}'::text[] else '{{}}' end
+    from ledger.event where stream in (select stream from ledger.event where {where} {newest})
+    order by stream, nth
+"""
+# What a name that is no UTF-8 leaves in a str. PostgreSQL takes no such letter: it is written as its byte.
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Conflict(TechnicalError):
@@ -63,13 +79,15 @@ class Ledger:
         """
         identity = uuid4()
         body = json.dumps(data or {}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        for attempt in range(1, TRIES + 1):
+        body = SURROGATE.sub(lambda letter: f"\\\\x{ord(letter[0]) & 0xFF:02x}", body)
+        for pause in (*PAUSES, None):
             try:
                 row = self._append(identity, stream, integration, kind, body, after)
-            except psycopg.OperationalError:
-                # The commit may have happened: the same id finds it.
-                if attempt == TRIES:
+            except (psycopg.OperationalError, psycopg.InterfaceError, TechnicalError):
+                # It may have been committed all the same: the same id finds it, and is never doubled.
+                if pause is None:
                     raise TechnicalError(f"{stream}: the ledger can't be reached to append {kind}") from None
+                time.sleep(pause)
                 continue
             except psycopg.Error as error:
                 raise TechnicalError(f"{stream}: {kind} not appended: {describe(error)}") from None
@@ -81,7 +99,8 @@ class Ledger:
     def _append(
         self, identity: UUID, stream: str, integration: str, kind: str, body: str, after: int | None
     ) -> tuple[Any, ...] | None:
-        with psycopg.connect(self._dsn, connect_timeout=10, application_name="slussen") as connection:
+        # One statement is the whole transaction: a worker stopped at any point never holds the line up.
+        with connect(self._dsn, autocommit=True, statement_timeout=PATIENCE) as connection:
             return connection.execute(
                 f"select {COLUMNS} from ledger.append(%s, %s, %s, %s, %s, %s)",  # noqa: S608 (a constant)
                 (identity, stream, integration, kind, body, after),
@@ -95,31 +114,43 @@ class Ledger:
         """All events of a kind of an integration, in order."""
         return self._read("integration = %s and kind = %s", integration, kind)
 
-    def interchanges(self, integration: str = "") -> list[Interchange]:
-        """Every interchange with its state, in the order of their first events."""
-        where, values = ("integration = %s", (integration,)) if integration else ("true", ())
-        streams: dict[str, list[Event]] = {}
-        for event in self._read(where, *values):
-            if not event.stream.startswith("sequence/"):
-                streams.setdefault(event.stream, []).append(event)
-        return [fold(events) for events in streams.values()]
+    def interchanges(
+        self, integration: str = "", *, limit: int | None = None, before: int | None = None
+    ) -> list[Interchange]:
+        """Interchanges with their states, in the order of their first events: all, or an integration's.
+
+        ``limit`` gives only the newest so many, ``before`` only those whose first event (``Interchange.seq``) is
+        earlier: together they turn pages, at a cost that doesn't grow with the ledger.
+        """
+        where = ["nth = 1", "stream not like 'sequence/%%'"]
+        where += ["integration = %(integration)s"] if integration else []
+        where += ["seq < %(before)s"] if before is not None else []
+        query = LISTED.format(
+            where=" and ".join(where), newest="order by seq desc limit %(limit)s" if limit is not None else ""
+        )
+        values = {"integration": integration, "before": before, "limit": limit}
+        with self._connection() as connection, connection.cursor(name="interchanges") as cursor:
+            cursor.itersize = BATCH
+            events = map(_event, cursor.execute(query.encode(), values))
+            found = [fold(list(stream)) for _, stream in groupby(events, key=attrgetter("stream"))]
+        return sorted(found, key=attrgetter("seq"))
 
     def number(self, integration: str, interchange: str) -> int:
         """The interchange's number in its integration's sequence, from 1; the same one however often it is asked."""
         stream = f"sequence/{integration}"
         while True:
-            taken = self.events(stream)
-            for event in taken:
-                if event.data["interchange"] == interchange:
-                    return int(event.data["number"])
-            number = len(taken) + 1
+            # The end is read before the search: what comes after it makes the append a conflict.
+            last = next(self._read("stream = %s order by nth desc limit 1", stream), None)
+            for event in self._read("stream = %s and data ->> 'interchange' = %s", stream, interchange):
+                return int(event.data["number"])
+            number = int(last.data["number"]) + 1 if last else 1
             try:
                 self.append(
                     stream,
                     "numbered",
                     {"interchange": interchange, "number": number},
                     integration=integration,
-                    after=taken[-1].seq if taken else 0,
+                    after=last.seq if last else 0,
                 )
             except Conflict:
                 continue
@@ -132,7 +163,8 @@ class Ledger:
 
     def _read(self, where: str, *values: object) -> Iterator[Event]:
         with self._connection() as connection:
-            query = f"select {COLUMNS} from ledger.event where {where} order by seq"  # noqa: S608 (constants)
+            order = "" if "order by" in where else "order by seq"
+            query = f"select {COLUMNS} from ledger.event where {where} {order}"  # noqa: S608 (constants)
             rows = connection.execute(query.encode(), values).fetchall()
         return map(_event, rows)
 

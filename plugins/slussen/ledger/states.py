@@ -34,10 +34,11 @@ SETTLED = frozenset({"delivered", "delivered (inferred)", "merged", "acknowledge
 
 @dataclass(slots=True)
 class Interchange:
-    """One interchange as its events make it. Times are UTC; ``first`` and ``last`` of its events."""
+    """One interchange as its events make it. ``seq`` is its first event's number; ``first``, ``last``: when, UTC."""
 
     id: str
     integration: str
+    seq: int
     first: datetime
     last: datetime
     state: str = "waiting"
@@ -52,7 +53,7 @@ class Interchange:
 
 def fold(events: Sequence[Event]) -> Interchange:
     """The interchange that these events, in order, make."""
-    made = Interchange(events[0].stream, events[0].integration, events[0].at, events[-1].at)
+    made = Interchange(events[0].stream, events[0].integration, events[0].seq, events[0].at, events[-1].at)
     for event in events:
         made.events += 1
         data = event.data

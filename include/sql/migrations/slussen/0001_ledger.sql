@@ -6,14 +6,16 @@
 
 do $$
 begin
-    -- Roles belong to the server, not to the database: another database of ours may have made them.
-    if not exists (select from pg_roles where rolname = 'slussen_owner') then
+    -- Roles belong to the server, not to the database: another database of ours may have made them, or be at it.
+    begin
         create role slussen_owner nologin;
-    end if;
-    if not exists (select from pg_roles where rolname = 'slussen') then
+    exception when duplicate_object or unique_violation then null;
+    end;
+    begin
         create role slussen login;
-    end if;
-    -- Who migrates without being a superuser (and could make roles, so may grant them) acts for both below.
+    exception when duplicate_object or unique_violation then null;
+    end;
+    -- Who migrates without being a superuser (having made the roles, it may grant them) acts for both below.
     if not pg_has_role(current_user, 'slussen_owner', 'SET') then
         execute format('grant slussen_owner to %I', current_user);
     end if;
