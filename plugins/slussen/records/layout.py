@@ -200,7 +200,8 @@ def read(file: Path, changed: int = 0) -> Layout:
         first = error.errors()[0]
         place = [str(p) for p in first["loc"]]
         reason = first["msg"].removeprefix("Value error, ")
-        raise CallError(f"{file.name}:{_line(text, place, reason)}: {'.'.join(place)} {reason}".strip()) from None
+        what = f"{'.'.join(place)} {reason}".strip()
+        raise CallError(f"{file.name}:{_line(text, place, reason)}: {what}") from None
     if layout.format != file.stem:
         raise CallError(f"{file.name}:1: the format is called {layout.format}, the file {file.stem}")
     return layout

@@ -65,7 +65,8 @@ def spread(starts: Ints, lengths: Ints) -> Ints:
     if total == 0:
         return np.empty(0, np.int64)
     before = np.cumsum(lengths) - lengths
-    return np.arange(total) + np.repeat(starts - before, lengths)
+    found: Ints = np.arange(total) + np.repeat(starts - before, lengths)
+    return found
 
 
 def digits_of(values: Ints, width: int) -> NDArray[np.uint8]:

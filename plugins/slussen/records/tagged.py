@@ -163,14 +163,15 @@ class TaggedReader:
         main = {str(term): (where, post[where] - 1) for term, where in rows.items()}
         yield self._batch(self.layout.count, lines, total, main, at, 9)
         for number, (name, spec) in enumerate(groups.items(), 1):
-            heads = np.flatnonzero((code == int(spec.opens)) & (post > 0))
+            begins = (code == int(spec.opens)) & (post > 0)
+            heads = np.flatnonzero(begins)
             if not len(heads):
                 continue
             owner = post[heads] - 1
-            row = np.cumsum(code == int(spec.opens)) - 1
+            row = np.cumsum(begins) - 1
             cells = {}
             for f in self.layout.of(name):
-                where = np.flatnonzero((code == int(f.at)) & (inside == number) & (post > 0))
+                where = np.flatnonzero((code == int(f.at)) & (inside == number) & (row >= 0))
                 cells[str(f.at)] = (where, row[where])
             first_of_post = np.concatenate(([True], owner[1:] != owner[:-1]))
             begin = np.maximum.accumulate(np.where(first_of_post, np.arange(len(heads)), 0))

@@ -1,0 +1,137 @@
+"""Layouts: the tables as the partners' paper has them, and what a change in the YAML alone changes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from slussen import settings
+from slussen.errors import CallError, Findings
+from slussen.records import layout as layouts
+from slussen.records.parse import Parsed
+from slussen.records.render import Rendered
+
+NAMES = sorted(f.stem for f in settings.FORMATS.glob("*.yaml"))
+GOLDEN = Path(__file__).parent / "golden" / "layouts"
+# Positions copied by hand from the published tables: field, first and last place.
+PUBLISHED = {
+    "agresso_cs15": {
+        "full_record": (1, 1), "apar_id": (5, 13), "apar_name": (23, 72), "comp_reg_no": (132, 156),
+        "currency": (178, 180), "short_name": (372, 381), "address1": (425, 464), "address4": (545, 584),
+        "country_code": (847, 849), "telephone_1": (980, 1014), "zip_code": (1480, 1494), "reference_1": (1584, 1608),
+    },
+    "agresso_lg04": {
+        "accept_flag": (1, 1), "amount": (192, 208), "amount_set": (209, 209), "apar_id": (210, 217),
+        "art_descr": (248, 282), "batch_id": (347, 358), "client": (359, 360), "confirm_date": (363, 379),
+        "currency": (398, 400), "ext_ord_ref": (1032, 1046), "line_no": (1053, 1056), "order_id": (1526, 1534),
+        "period": (1539, 1546), "sequence_no": (1645, 1652), "short_info": (1681, 1740), "trans_type": (1804, 1805),
+        "value_1": (1859, 1875), "voucher_type": (1885, 1886), "zip_code": (1891, 1905),
+    },
+    "pknod": {
+        "svarslangd": (1, 4), "returkod": (5, 8), "pnr_rnr": (9, 20), "namn": (42, 77), "adress": (78, 104),
+        "postnummer": (105, 109), "postort": (110, 122), "civilstand": (145, 145), "lan": (174, 175),
+        "kommun": (176, 177), "avgangskod": (186, 186), "fastighetsbeteckning": (352, 391), "slutmarkering": (704, 704),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layout_prints_as_the_table_that_was_checked_by_hand(name: str) -> None:
+    printed, golden = str(layouts.load(name)), GOLDEN / f"{name}.txt"
+    if not golden.exists() or golden.read_text(encoding="utf-8") != printed:
+        actual = golden.with_suffix(".actual")
+        actual.write_text(printed, encoding="utf-8")
+        pytest.fail(f"compare {actual} with {golden.name}")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_fields_stand_where_the_publication_has_them(name: str) -> None:
+    layout = layouts.load(name)
+    for field, (first, last) in PUBLISHED[name].items():
+        spec = layout.field(field)
+        assert spec is not None
+        assert (spec.at, int(spec.at) + spec.length - 1) == (first, last), field
+    assert layout.length == {"agresso_cs15": 1608, "agresso_lg04": 1905, "pknod": 704}[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layout_says_where_it_comes_from(name: str) -> None:
+    layout = layouts.load(name)
+    assert layout.status in ("published", "assumed")
+    assert len(layout.source) > 20
+
+
+SMALL = """format: small
+title: A small format
+version: 1
+status: assumed
+source: made up for this test, to be changed in it
+kind: fixed
+length: 12
+records:
+  K: {}
+fields:
+  # name  at len type
+  number: [1, 4, integer]
+  name:   [5, 8, text]
+"""
+
+
+@pytest.fixture
+def formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings, "FORMATS", tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL, encoding="utf-8")
+    return tmp_path
+
+
+def rendered(rows: list[dict[str, object]]) -> tuple[bytes, Findings]:
+    layout = layouts.load("small")
+    filled = [{"record_no": n, "byte_offset": 0, "record_type": "K", **r} for n, r in enumerate(rows, 1)]
+    columns = [pa.array([r.get(f.name) for r in filled], f.type) for f in layout.schema]
+    batch = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+    findings = Findings()
+    return b"".join(Rendered([batch], layout, "iso8859-1", "lf", findings)), findings
+
+
+def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no_code_touched(formats: Path) -> None:
+    long = [{"number": 7, "name": "Ångström-Ek"}]
+    _, refused = rendered(long)
+    assert [f.rule for f in refused] == ["too_long"]
+    wider = SMALL.replace("length: 12", "length: 26").replace("[5, 8, text]", "[5, 14, text]")
+    (formats / "small.yaml").write_text(wider + "  town:   [19, 8, text]\n", encoding="utf-8")
+    out, findings = rendered([{**long[0], "town": "Sälen"}])
+    assert not findings
+    assert out == "0007Ångström-Ek   Sälen   \n".encode("latin-1")
+    assert layouts.load("small").schema.names[-2:] == ["name", "town"]
+    parsed = list(Parsed(io.BytesIO(out), layouts.load("small"), "iso8859-1", "lf", Findings()))
+    assert parsed[0].to_pylist()[0]["town"] == "Sälen"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("[5, 8, text]", "[6, 8, text]"), "small.yaml:13: name starts at 6, but 5 is next"),
+        (("length: 12", "length: 13"), "the fields end at 12, the record at 13"),
+        (("[5, 8, text]", "[5, 8, txt]"), "small.yaml:13:"),
+        (("[5, 8, text]", "[5, 8, text, {truncat: true}]"), "small.yaml:13:"),
+        (("status: assumed", "status: guessed"), "small.yaml:4:"),
+        (("format: small", "format: other"), "the format is called other"),
+        (("[5, 8, text]", "[5, 8, text, {only: X}]"), "record types that there are none of: X"),
+        (("kind: fixed", "kind: ["), "small.yaml:"),
+    ],
+)
+def test_a_wrong_layout_is_refused_with_file_line_and_reason(
+    formats: Path, change: tuple[str, str], complaint: str
+) -> None:
+    (formats / "small.yaml").write_text(SMALL.replace(*change), encoding="utf-8")
+    with pytest.raises(CallError) as caught:
+        layouts.load("small")
+    assert complaint in str(caught.value)
+
+
+def test_an_unknown_layout_names_those_that_there_are() -> None:
+    with pytest.raises(CallError, match="agresso_cs15"):
+        layouts.load("cs16")

@@ -1,0 +1,408 @@
+"""Parse, render and convert: against a slow obvious reference, by property, and with every kind of broken input."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from decimal import Decimal
+from functools import cache
+
+import ebcdic  # noqa: F401 (registers the codecs)
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sandbox.identities import check_digit, number
+from sandbox.population import BAD, Population, population_file
+from slussen.errors import CallError, Findings
+from slussen.records import identities
+from slussen.records import layout as layouts
+from slussen.records.codepages import NAMES, UNDEFINED, codepage
+from slussen.records.convert import Converted
+from slussen.records.layout import Layout
+from slussen.records.parse import Parsed
+from slussen.records.render import Rendered
+
+TODAY = dt.date(2026, 1, 12)
+
+
+# --- encodings
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_codepage_is_what_its_codec_says_both_ways(name: str) -> None:
+    page = codepage(name)
+    for byte in range(256):
+        try:
+            letter = bytes([byte]).decode(name)
+        except UnicodeDecodeError:
+            assert page.letters[byte] == UNDEFINED
+            continue
+        assert page.letters[byte] == ord(letter)
+        assert page.bytes[ord(letter)] == letter.encode(name)[0]
+
+
+def test_swedish_letters_stand_where_the_mainframe_has_them_and_not_where_other_ebcdics_do() -> None:
+    page = codepage("cp278")
+    assert bytes(page.byte(c) for c in "åäöÅÄÖéÉ") == bytes.fromhex("D0 C0 6A 5B 7B 7C 79 E0")
+    assert bytes.fromhex("5B7B7C").decode("cp500") == "$#@"
+    assert page.letters[0x71] == ord("\\")
+
+
+def test_windows_1252_has_no_byte_81() -> None:
+    assert [b for b in range(256) if codepage("cp1252").letters[b] == UNDEFINED] == [0x81, 0x8D, 0x8F, 0x90, 0x9D]
+
+
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("target", NAMES)
+def test_there_and_back_is_the_identity_for_all_that_both_know(source: str, target: str) -> None:
+    letters = codepage(source).letters
+    both = bytes(
+        b for b in range(256)
+        if letters[b] != UNDEFINED and codepage(target).bytes[letters[b]] != UNDEFINED
+        and codepage(source).bytes[letters[b]] == b
+    )  # fmt: skip
+    there = b"".join(Converted(io.BytesIO(both), source, target, Findings()))
+    assert b"".join(Converted(io.BytesIO(there), target, source, Findings())) == both
+    assert there.decode(target) == both.decode(source)
+
+
+def test_what_cannot_be_converted_is_located_across_chunks_and_never_replaced_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from slussen.records import convert
+
+    monkeypatch.setattr(convert, "CHUNK", 7)
+    findings = Findings()
+    data = "åäö\nabc\n12 ░ x\n".encode("cp437")  # a shade that only PC8 has
+    list(Converted(io.BytesIO(data), "cp437", "cp1252", findings))
+    (found,) = findings
+    assert (found.rule, found.column, found.offset, found.byte) == ("unmappable", 4, 11, "b0")
+    assert "line 3" in found.message
+
+
+def test_an_unknown_encoding_is_the_callers_fault() -> None:
+    with pytest.raises(CallError, match="cp278"):
+        codepage("utf-7")
+
+
+# --- identities
+
+
+def reference_valid(text: str) -> bool:
+    """The rule as SKV 704 tells it, digit by digit."""
+    letter = text[8] in "JKLMNRSTUWX"
+    digits = text[:8] + ("1" if letter else text[8]) + text[9:]
+    if not digits.isdigit() or not 1800 <= int(digits[:4]) <= 2199:
+        return False
+    day = int(digits[6:8])
+    try:
+        dt.date(int(digits[:4]), int(digits[4:6]), day - 60 if day > 60 else day)
+    except ValueError:
+        return False
+    if not letter and digits[8:11] == "000":
+        return False
+    return check_digit(digits[2:11]) == int(digits[11])
+
+
+@given(st.lists(st.text("0123456789TJ", min_size=12, max_size=12), min_size=1), st.data())
+def test_a_personal_number_is_valid_when_the_slow_rule_says_so(wild: list[str], data: st.DataObject) -> None:
+    near = [
+        number(born, serial, coordination=coordination)
+        for born, serial, coordination in data.draw(
+            st.lists(
+                st.tuples(st.dates(dt.date(1800, 1, 1), dt.date(2199, 12, 31)), st.integers(0, 999), st.booleans())
+            )
+        )
+    ]
+    bent = [n[:-1] + str((int(n[-1]) + 1) % 10) for n in near]
+    every = wild + near + bent
+    matrix = np.frombuffer("".join(every).encode(), np.uint8).reshape(-1, 12)
+    assert identities.valid(matrix).tolist() == [reference_valid(n) for n in every]
+
+
+# --- fixed records: properties over the three layouts
+
+
+def field_values(layout: Layout, name: str, encoding: str) -> st.SearchStrategy[object]:
+    spec = layout.field(name)
+    assert spec is not None
+    match spec.type:
+        case "integer":
+            return st.integers(0, 10 ** min(spec.length, 18) - 1)
+        case "decimal":
+            top = 10 ** min(spec.length - 1, 16) - 1
+            return st.integers(-top, top).map(lambda n: Decimal(n).scaleb(-spec.decimals))
+        case "date":
+            return st.dates(dt.date(2000, 1, 1), dt.date(2099, 12, 31))
+    if spec.check:
+        return st.dates(dt.date(1900, 1, 1), TODAY).map(lambda d: number(d, 981))
+    if spec.values:
+        return st.sampled_from(spec.values)
+    letters = "".join(chr(p) for p in codepage(encoding).letters if p != UNDEFINED and chr(p).isalnum())
+    text = st.text(letters + " ", min_size=1, max_size=spec.length).map(str.strip)
+    return text.filter(bool).filter(lambda t: not (spec.zeros and not t.strip("0")))
+
+
+@st.composite
+def tables(draw: st.DrawFn, name: str, encoding: str) -> pa.RecordBatch:
+    layout = layouts.load(name)
+    rows = []
+    for n in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(list(layout.records)))
+        row: dict[str, object] = {"record_no": n + 1, "byte_offset": 0, "record_type": kind}
+        for spec in layout.of(kind):
+            if not spec.staged or spec.name in layout.records[kind].when:
+                continue
+            filled = spec.required or spec.type in ("integer", "decimal") or draw(st.booleans())
+            row[spec.name] = draw(field_values(layout, spec.name, encoding)) if filled else None
+        if kind == "I":
+            row["sequence_no"] = 0
+        if kind == "T":
+            row["sequence_no"] = draw(st.integers(1, 99))
+        rows.append(row)
+    columns = [pa.array([r.get(f.name) for r in rows], f.type) for f in layout.schema]
+    return pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+
+
+ENDS = {"agresso_cs15": ("iso8859-1", "lf"), "agresso_lg04": ("iso8859-1", "lf"), "pknod": ("cp278", "fixed")}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_is_rendered_parses_to_the_same_and_renders_to_the_same_bytes(name: str, data: st.DataObject) -> None:
+    encoding, frame = ENDS[name]
+    layout = layouts.load(name)
+    batch = data.draw(tables(name, encoding))
+    findings = Findings()
+    out = b"".join(Rendered([batch], layout, encoding, frame, findings))
+    assert not findings, list(map(str, findings))
+    parsed = Parsed(io.BytesIO(out), layout, encoding, frame, findings)
+    (again,) = list(parsed)
+    assert not findings, list(map(str, findings))
+    assert parsed.records == batch.num_rows
+    for column in layout.schema.names:
+        if column != "byte_offset":
+            spec = layout.field(column)
+            cut = spec.length if spec and spec.truncate else None
+            there = [v[:cut].rstrip() or None if cut and v else v for v in batch.column(column).to_pylist()]
+            assert again.column(column).to_pylist() == there, column
+    assert b"".join(Rendered([again], layout, encoding, frame, Findings())) == out
+    assert out == reference_render(batch, layout, encoding, frame)
+
+
+def reference_render(batch: pa.RecordBatch, layout: Layout, encoding: str, frame: str) -> bytes:
+    """Slow and obvious: letter by letter, record by record."""
+    out = b""
+    for row in batch.to_pylist():
+        kind, line = row["record_type"], ""
+        for spec in layout.fields:
+            has = not spec.only or kind in spec.only
+            value = row.get(spec.name) if has else None
+            if not has or spec.type == "filler":
+                text = ""
+            elif spec.type == "const":
+                text = spec.constant(kind)
+            elif value is None:
+                text = "0" * spec.length if spec.zeros else ""
+            elif spec.type in ("integer", "decimal"):
+                whole = int(Decimal(str(value)).scaleb(spec.decimals))
+                text = "-" + str(-whole).zfill(spec.length - 1) if whole < 0 else str(whole).zfill(spec.length)
+            elif spec.type == "date":
+                text = f"{value:%Y%m%d}"
+            else:
+                text = str(value)[: spec.length]
+            line += text.rjust(spec.length) if spec.align == "right" else text.ljust(spec.length)
+        out += (line + ("" if frame == "fixed" else "\n")).encode(encoding)
+    return out
+
+
+def one(name: str, **values: object) -> pa.RecordBatch:
+    layout = layouts.load(name)
+    row = {"record_no": 17, "byte_offset": 0, "record_type": next(iter(layout.records)), **values}
+    return pa.RecordBatch.from_arrays(
+        [pa.array([row.get(f.name)], f.type) for f in layout.schema], schema=layout.schema
+    )
+
+
+GOOD = {"apar_id": "1", "apar_name": "Åsa", "comp_reg_no": "198911222399"}
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "field", "column"),
+    [
+        ({"apar_name": "Å" * 51}, "too_long", "apar_name", 23),
+        ({"apar_name": "Zoë €"}, "unmappable", "apar_name", 27),
+        ({"apar_name": None}, "required", "apar_name", 23),
+        ({"country_code": "NO"}, "not_in_code_list", "country_code", 847),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_record_field_and_column(
+    values: dict[str, object], rule: str, field: str, column: int
+) -> None:
+    findings = Findings()
+    batch = one("agresso_cs15", **(GOOD | values))
+    b"".join(Rendered([batch], layouts.load("agresso_cs15"), "iso8859-1", "lf", findings))
+    (found,) = findings
+    assert (found.record, found.rule, found.field, found.column) == (17, rule, field, column)
+    assert found.next_step
+    assert "Å" not in str(found), "never the value"
+
+
+def test_a_number_too_large_for_its_field_is_refused() -> None:
+    findings = Findings()
+    batch = one("agresso_lg04", batch_id="x", client="ST", trans_type="42", voucher_type="FU", line_no=10_000,
+                order_id=38_000_000, ext_ord_ref="198911222399", period=202601)  # fmt: skip
+    b"".join(Rendered([batch], layouts.load("agresso_lg04"), "iso8859-1", "lf", findings))
+    assert [(f.rule, f.field) for f in findings] == [("too_long", "line_no")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rules"),
+    [
+        (lambda b: b[:-3], {"truncated_file"}),
+        (lambda b: b[:100] + b[101:], {"record_length"}),
+        (lambda b: b[:100] + b"x" + b[100:], {"record_length"}),
+        (lambda b: b"2" + b[1:], {"constant"}),
+        (lambda b: b[:142] + b"X" + b[143:], {"check_digit"}),
+    ],
+)
+def test_a_broken_fixed_file_is_located(spoil: object, rules: set[str]) -> None:
+    layout = layouts.load("agresso_cs15")
+    whole = b"".join(Rendered([one("agresso_cs15", **GOOD)] * 3, layout, "iso8859-1", "lf", Findings()))
+    findings = Findings()
+    parsed = Parsed(io.BytesIO(spoil(whole)), layout, "iso8859-1", "lf", findings)  # type: ignore[operator]
+    rows = sum(b.num_rows for b in parsed)
+    assert {f.rule for f in findings} == rules
+    assert all(f.offset is not None and f.record for f in findings)
+    assert rows >= 2, "the sound records are read"
+
+
+# --- tagged files
+
+
+@cache
+def weeks_file(size: int = 400) -> bytes:
+    population = Population.of(3, size, TODAY)
+    return b"".join(population_file(population.week(4, TODAY), TODAY, 1))
+
+
+def parse(
+    data: bytes, name: str = "navet_utfil", encoding: str = "cp1252"
+) -> tuple[Parsed, list[dict[str, object]], Findings]:
+    findings = Findings()
+    parsed = Parsed(io.BytesIO(data), layouts.load(name), encoding, "lf", findings)
+    rows = [r for b in parsed for r in b.to_pylist()]
+    return parsed, rows, findings
+
+
+def reference_tagged(data: bytes) -> list[dict[str, str]]:
+    """Slow and obvious: line by line."""
+    layout = layouts.load("navet_utfil")
+    terms = {(kind, str(f.at)): f.name for kind in layout.records for f in layout.of(kind)}
+    groups = {"02000": "relation", "03000": "medborgarskap"}
+    rows: list[dict[str, str]] = []
+    kind, post = "person", 0
+    for line in data.decode("cp1252").splitlines():
+        if line == "#POST_START":
+            post, kind = post + 1, "person"
+            rows.append({"record_no": str(post), "record_type": kind})
+        elif line.startswith("#UP "):
+            term, value = line[4:9], line[10:]
+            if term in groups:
+                kind = groups[term]
+                rows.append({"record_no": str(post), "record_type": kind})
+            elif term.endswith("999"):
+                kind = "person"
+            elif value and (kind, term) in terms:
+                target = (
+                    rows[-1] if kind != "person" else next(r for r in reversed(rows) if r["record_type"] == "person")
+                )
+                target[terms[kind, term]] = value
+    return rows
+
+
+def told(rows: list[dict[str, object]]) -> list[tuple[tuple[str, str], ...]]:
+    kept = [{k: str(v) for k, v in r.items() if v is not None and k not in ("byte_offset", "group_no")} for r in rows]
+    return sorted(tuple(sorted(r.items())) for r in kept)
+
+
+@pytest.mark.parametrize("chunk", [64, 1000, 8 << 20])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_a_population_file_reads_as_the_slow_reader_reads_it_however_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, end: bytes
+) -> None:
+    from slussen.records import parse as module
+
+    monkeypatch.setattr(module.Source.read, "__defaults__", (chunk,))
+    data = weeks_file().replace(b"\n", end)
+    parsed, rows, findings = parse(data)
+    assert not findings, list(map(str, findings))
+    assert told(rows) == told(reference_tagged(data))  # type: ignore[arg-type]
+    assert parsed.bytes == len(data)
+    assert parsed.header["effektuerad"] == "20260112"
+    for row in rows:
+        if row["record_type"] == "person":
+            assert data[int(str(row["byte_offset"])) :].startswith(b"#POST_START")
+
+
+EXPECTED = {
+    "endless": {"unclosed_record"},
+    "count": {"record_count"},
+    "byte81": {"undefined_byte"},
+    "checkdigit": {"check_digit"},
+    "flagsgone": set(),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_way_to_spoil_a_population_file_is_found_and_nothing_else(name: str) -> None:
+    data = BAD[name](weeks_file())
+    _, _, findings = parse(data)
+    assert {f.rule for f in findings} == EXPECTED[name]
+    for f in findings:
+        assert f.offset is not None
+        if f.byte:
+            assert data[f.offset] == int(f.byte, 16)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\n", b"hej", b"#INFO_START\n", b"#DATA_START\n", b"#DATA_START\n#DATA_SLUT\n", b"\xff" * 5000,
+     b"#DATA_START\n#POST_START\n#UP 01001\n", b"#DATA_START\n#UP 0100X 1\n#POST_SLUT\n#DATA_SLUT\n"],
+)  # fmt: skip
+def test_what_is_no_population_file_is_a_finding_and_no_crash(data: bytes) -> None:
+    _, _, findings = parse(data)
+    assert findings
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_bytes_changed_anywhere_never_crash_the_reader(data: st.DataObject) -> None:
+    whole = bytearray(weeks_file(120))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        match data.draw(st.sampled_from(["change", "cut", "insert"])):
+            case "change":
+                whole[at] = data.draw(st.integers(0, 255))
+            case "cut":
+                del whole[at : at + data.draw(st.integers(1, 300))]
+            case _:
+                whole[at:at] = data.draw(st.binary(max_size=40))
+    parse(bytes(whole))
+
+
+def test_an_endless_file_without_posts_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slussen.records import tagged
+
+    monkeypatch.setattr(tagged, "LONGEST_POST", 1000)
+    monkeypatch.setattr(tagged, "CHUNK", 1000)
+    from slussen.records import parse as module
+
+    monkeypatch.setattr(module.Source.read, "__defaults__", (500,))
+    _, _, findings = parse(b"#DATA_START\n#POST_START\n" + b"#UP 01014 x\n" * 1000)
+    assert "unclosed_record" in {f.rule for f in findings}
