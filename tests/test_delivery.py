@@ -142,6 +142,7 @@ class World:
         assert received == [CONTENT], f"received {len(received)} times"
         delivered = [e for e in self.book.events(self.d.interchange) if e.kind == "delivered"]
         assert len(delivered) == 1, "the ledger says it once"
+        assert set(self.partner.files) <= {"F", ".F.f29-1.old"}, "nothing temporary is left"
 
 
 def schedules(make: Callable[[], World]) -> tuple[int, int]:

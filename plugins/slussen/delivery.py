@@ -69,16 +69,18 @@ def deliver(d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> 
     attempt = _Attempt(d, store, to, ledger)
     yield "claim"
     if not attempt.claim():
+        yield "tidy"
+        attempt.tidy()
         return attempt.end("already")
     if attempt.uploaded_by is None:
         yield "look"
         if attempt.stands_there():
-            yield "infer"
-            return attempt.end(attempt.say_delivered(inferred=True, only_last=True))
+            return (yield from attempt.infer())
         yield "upload"
         attempt.upload()
         yield "verify"
-        attempt.verify()
+        if not attempt.verify():
+            return attempt.end("fenced")
         if attempt.previous and not to.replaces:
             yield "set aside"
             if not attempt.set_aside():
@@ -92,16 +94,14 @@ def deliver(d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> 
             if attempt.take_over(earlier):
                 break
         else:
-            yield "infer"
-            return attempt.end(attempt.say_delivered(inferred=True, only_last=True))
+            return (yield from attempt.infer())
     yield "rename"
     if not attempt.rename():
         return attempt.end("fenced")
     yield "delivered"
     state = attempt.say_delivered(inferred=False, only_last=False)
-    if not to.replaces:
-        yield "tidy"
-        attempt.tidy()
+    yield "tidy"
+    attempt.tidy()
     return attempt.end(state)
 
 
@@ -156,12 +156,17 @@ class _Attempt:
         with self.store.open(self.d.sha256) as payload:
             self.to.put(self.temporary(self.number), payload)
 
-    def verify(self) -> None:
-        if not self.to.verify(self.temporary(self.number), self.d.bytes, self.d.sha256):
-            self.to.remove(self.temporary(self.number))
-            raise TransportError(
-                f"{self.d.interchange}: what arrived under {self.d.name}'s temporary name is not whole"
-            )
+    def verify(self) -> bool:
+        """Is the upload whole? False when it was tidied away by an attempt that has delivered since."""
+        mine = self.temporary(self.number)
+        try:
+            whole = self.to.verify(mine, self.d.bytes, self.d.sha256)
+        except Missing:
+            return False
+        if not whole:
+            self.to.remove(mine)
+            raise TransportError(f"{self.d.interchange}: what arrived for {self.d.name} is not whole")
+        return True
 
     def set_aside(self) -> bool:
         """Clear the name of the previous content, which keeps until the next delivery; False when I was fenced."""
@@ -222,8 +227,21 @@ class _Attempt:
             ):  # fmt: skip
                 return "inferred" if inferred else "delivered"
 
+    def infer(self) -> Steps:
+        """Say that it was delivered, though nobody here saw it."""
+        yield "infer"
+        state = self.say_delivered(inferred=True, only_last=True)
+        if state != "fenced":
+            yield "tidy"
+            self.tidy()
+        return self.end(state)
+
     def tidy(self) -> None:
-        """Remove the generation before the one that was set aside now."""
+        """Remove what attempts that were cut off left, now that it is delivered; and the generation before the last."""
+        for attempt in range(1, _last_claim(self.ledger.events(self.d.interchange)) + 1):
+            self.to.remove(self.temporary(attempt))
+        if self.to.replaces:
+            return
         delivered = [e for e in self.ledger.kind("delivered", integration=self.d.integration)
                      if e.data["name"] == self.d.name and e.stream != self.d.interchange]  # fmt: skip
         if len(delivered) > 1:
