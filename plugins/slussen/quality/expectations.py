@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SAFE = {
     "result_format": "COMPLETE",
     "exclude_unexpected_values": True,
-    "partial_unexpected_count": 0,
+    "partial_unexpected_count": SHOWN,  # in SQL also the number of record numbers
     "return_unexpected_index_query": False,
     "unexpected_index_column_names": ["record_no"],
 }
@@ -85,14 +85,15 @@ def _check(rule: Rule, one: Any) -> Check:
     if raised.get("raised_exception") or any(v.get("raised_exception") for v in nested):
         raise TechnicalError(f"{rule}: Great Expectations could not evaluate it: the gate is closed")
     result = one.result or {}
-    records = sorted({int(i["record_no"]) for i in result.get("unexpected_index_list") or []})[:SHOWN]
+    # [{"record_no": [2, 3]}], one dict with all of them, since the values are left out.
+    numbers = [n for i in result.get("unexpected_index_list") or [] for n in i["record_no"]]
     return Check(
         rule=str(rule),
         severity=rule.severity,
         ok=bool(one.success),
         checked=int(result.get("element_count") or 0),
         unexpected=int(result.get("unexpected_count") or 0),
-        records=records,
+        records=sorted(set(map(int, numbers))),
         message=rule.because,
     )
 
