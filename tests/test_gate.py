@@ -59,8 +59,8 @@ def good(key: str) -> list[Row]:
         base: Row = {"record_no": n + 1, "person": who, "protected": False}
         match key:
             case "f29":
-                rows.append(base | {"record_type": "customer", "comp_reg_no": who, "apar_name": NAME, "zip_code": "11646",
-                                    "address1": "Götgatan 1", "country_code": "SE", "currency": "SEK"})  # fmt: skip
+                rows.append(base | {"record_type": "customer", "comp_reg_no": who, "apar_name": NAME,
+                                    "zip_code": "11646", "address1": "Götgatan 1", "country_code": "SE", "currency": "SEK"})  # fmt: skip
             case "f30":
                 order = {"order_id": 38000000 + n}
                 rows += [
@@ -343,9 +343,10 @@ def test_the_registers_own_loss_is_held_unless_a_file_explains_it(
 def masked(policy: str) -> tuple[list[Row], persons.Counts]:
     layout = layouts.load("pknod")
     schema = stage_schema(layout)
+    people = zip(NUMBERS[:3], (True, False, None), strict=True)
     rows = [{"record_type": "person", "record_no": n, "namn": NAME, "adress": "Götgatan 1", "postnummer": "11646",
              "returkod": "0000", "pnr_rnr": who, "fastighetsbeteckning": "X 1", "lan": "01", "kommun": "80",
-             "civilstand": "A", "protected": flag} for n, (who, flag) in enumerate(zip(NUMBERS[:3], (True, False, None), strict=True))]  # fmt: skip
+             "civilstand": "A", "protected": flag} for n, (who, flag) in enumerate(people)]  # fmt: skip
     columns = [pa.array([r.get(f.name) for r in rows], f.type) for f in schema]
     batch, counts = persons.apply(pa.RecordBatch.from_arrays(columns, schema=schema), layout, policy)
     return batch.to_pylist(), counts
