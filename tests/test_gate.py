@@ -60,7 +60,8 @@ def good(key: str) -> list[Row]:
         match key:
             case "f29":
                 rows.append(base | {"record_type": "customer", "comp_reg_no": who, "apar_name": NAME,
-                                    "zip_code": "11646", "address1": "Götgatan 1", "country_code": "SE", "currency": "SEK"})  # fmt: skip
+                                    "zip_code": "11646", "address1": "Götgatan 1", "country_code": "SE",
+                                    "currency": "SEK"})  # fmt: skip
             case "f30":
                 order = {"order_id": 38000000 + n}
                 rows += [
