@@ -229,6 +229,9 @@ def test_no_value_is_in_the_report_whatever_fails(databases: tuple[str, str], ca
     assert not any(n in text for n in NUMBERS)
     assert GateReport.from_dict(json.loads(json.dumps(report.as_dict()))).table() == report.table()
     assert {f.record for f in report.findings} == {2, 3, 4}
+    assert {(f.field, f.column) for f in report.findings} == {
+        ("comp_reg_no", 132), ("zip_code", 1480), ("country_code", 847), ("currency", 178)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", ["crash", "missing column", "unknown table"])

@@ -95,6 +95,7 @@ def _check(rule: Rule, one: Any) -> Check:
         unexpected=int(result.get("unexpected_count") or 0),
         records=sorted(set(map(int, numbers))),
         message=rule.because,
+        field=rule.column or "",
     )
 
 

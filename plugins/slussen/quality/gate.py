@@ -49,7 +49,9 @@ def run_gate(
         TechnicalError: the stage is not what the manifest says, or a part of the gate could not finish.
     """
     suite = suites.load(manifest.integration)
-    report = GateReport(manifest.interchange, manifest.integration, manifest.name, suite.version)
+    report = GateReport(
+        manifest.interchange, manifest.integration, manifest.name or manifest.interchange, suite.version
+    )
     report.located = list(findings)
     table = sql.Identifier("stage", manifest.stage)
     with connect(stage_dsn) as stage, redacted(f"{manifest.interchange}: the gate is closed"):
@@ -89,7 +91,10 @@ def run_gate(
         columns = [row[0] for row in stage.execute(
             "select column_name from information_schema.columns where table_schema = 'stage' and table_name = %s",
             (manifest.stage,))]  # fmt: skip
-    report.checks += validate(stage_dsn, manifest.stage, suite, columns)
+    for check in validate(stage_dsn, manifest.stage, suite, columns):
+        spec = layout.field(check.field)
+        check.column = spec.at if spec is not None and isinstance(spec.at, int) else None
+        report.checks.append(check)
     return report
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from dataclasses import field as default
 from typing import Any, Literal, Self
 
 from slussen.errors import Finding, Severity
@@ -14,16 +15,21 @@ SHOWN = 100  # record numbers that a line of the report names
 
 @dataclass(slots=True)
 class Check:
-    """One rule and what came of it. ``tolerated``: there are unexpected records, within the rule's tolerance."""
+    """One rule and what came of it. ``tolerated``: there are unexpected records, within the rule's tolerance.
+
+    ``column`` is where the field begins in a fixed record, counted from 1.
+    """
 
     rule: str
     severity: Severity
     ok: bool
     checked: int = 0
     unexpected: int = 0
-    records: list[int] = field(default_factory=list)
+    records: list[int] = default(default_factory=list)
     message: str = ""
     next_step: str = ""
+    field: str = ""
+    column: int | None = None
 
     @property
     def tolerated(self) -> bool:
@@ -45,10 +51,10 @@ class GateReport:
     integration: str
     file: str = ""
     suite_version: int = 0
-    checks: list[Check] = field(default_factory=list)
-    located: list[Finding] = field(default_factory=list)  # of the parser: with column and byte
-    protected: dict[str, int] = field(default_factory=dict)
-    register: dict[str, int] = field(default_factory=dict)
+    checks: list[Check] = default(default_factory=list)
+    located: list[Finding] = default(default_factory=list)  # of the parser: with column and byte
+    protected: dict[str, int] = default(default_factory=dict)
+    register: dict[str, int] = default(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -66,11 +72,17 @@ class GateReport:
             for record in places:
                 found.append(
                     Finding(
-                        check.rule.replace(" ", "_"), check.message or f"{check.unexpected} of {check.checked} records",
+                        check.rule.replace(" ", "_"),
+                        check.message or f"{check.unexpected} of {check.checked} records",
                         check.next_step or "correct it at the source, then clear from the first step",
-                        check.severity, self.integration, self.file, record,
+                        severity=check.severity,
+                        integration=self.integration,
+                        file=self.file,
+                        record=record,
+                        field=check.field,
+                        column=check.column,
                     )
-                )  # fmt: skip
+                )
         return found
 
     def as_dict(self) -> dict[str, Any]:
