@@ -104,6 +104,11 @@ class Airflow:
             },
         )
 
+    def has(self, dag: str, run: str) -> bool:
+        """Has this run been started?"""
+        found = self._call("GET", f"/dags/{dag}/dagRuns?run_id_pattern={run}&limit=100")["dag_runs"]
+        return any(r["dag_run_id"] == run for r in found)
+
     def state(self, dag: str, run: str) -> str:
         return str(self._call("GET", f"/dags/{dag}/dagRuns/{run}")["state"])
 
@@ -188,6 +193,10 @@ class Airflow:
             "dag_processor.parsing_processes": 2,
             "scheduler.scheduler_idle_sleep_time": 0.3,
             "scheduler.task_queued_timeout": 120,
+            # A demo that was killed goes on soon after it is started again.
+            "scheduler.orphaned_tasks_check_interval": 10,
+            "scheduler.scheduler_health_check_threshold": 20,
+            "scheduler.task_instance_heartbeat_timeout": 30,
             "logging.worker_log_server_port": self.ports["worker logs"],
             "logging.trigger_log_server_port": self.ports["trigger logs"],
             "logging.base_log_folder": self.home / "logs" / "tasks",

@@ -54,12 +54,14 @@ def population_of(dsn: str, today: date) -> Population:
 
 
 def debit(dsn: str, night: date) -> None:
-    """Debit every placed child for the next month that isn't, and name the night in the debiting calendar."""
+    """Debit every placed child for the next month that isn't, and name the night in the debiting calendar; once."""
     made = datetime(night.year, night.month, night.day, tzinfo=UTC)
     with psycopg.connect(dsn) as connection:
         last = connection.execute("select max(period) from bosko.debiting").fetchone()
         period = _after(int(last[0])) if last and last[0] else night.year * 100 + night.month
-        connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
+        named = connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
+        if not named.rowcount:
+            return
         connection.execute(
             """
             insert into bosko.debiting (id, customer, child, period, fee_text, amount, created_at)

@@ -47,7 +47,7 @@ class Player:
         self.airflow = stack.airflow
 
     def play(self, w: Week) -> None:
-        """Run the week's runs, group after group.
+        """Run the week's runs, group after group; those that a demo that was killed had started are not started again.
 
         Raises:
             TimeoutError: a run didn't end in five minutes.
@@ -55,8 +55,9 @@ class Player:
         processes.wait_until(self._known, seconds=60, what="Airflow's reading of the DAG files", every=0.5)
         for group in w.groups:
             for run in group:
-                run.before()
-                self.airflow.trigger(run.dag, run.run_id, run.start, run.end)
+                if not self.airflow.has(run.dag, run.run_id):
+                    run.before()
+                    self.airflow.trigger(run.dag, run.run_id, run.start, run.end)
             self._watch(group)
             for run in group:
                 run.after()
@@ -179,9 +180,10 @@ def compare(stack: Stack) -> tuple[int, list[str]]:
 
 
 def next_monday(home: Path) -> date:
-    """The Monday after the last demo's."""
-    file = home / "week"
-    return date.fromisoformat(file.read_text()) + timedelta(days=7) if file.exists() else FIRST_DAY
+    """The Monday after the last demo's; the same one when that was cut off."""
+    if (played := home / "played").exists():
+        return date.fromisoformat(played.read_text()) + timedelta(days=7)
+    return FIRST_DAY
 
 
 def demo(home: Path, *, once: bool, console: Console) -> int:
@@ -199,10 +201,10 @@ def demo(home: Path, *, once: bool, console: Console) -> int:
         console.print(f"{time.monotonic() - began:6.1f} s  {line}", markup=False, highlight=False)
 
     with Stack(home, say) as stack:
-        (home / "week").write_text(f"{monday}")
         w = week(stack, monday)
         say(f"playing the week of {monday}")
         Player(stack, console).play(w)
+        (home / "played").write_text(f"{monday}")
         mine, wrong = ended(stack, w)
         files, different = compare(stack)
         chain = stack.ledger.verify()
