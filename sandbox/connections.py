@@ -1,4 +1,7 @@
-"""``airflow_settings.yaml`` for Airflow itself: nothing but Astro's CLI reads that file."""
+"""``airflow_settings.yaml`` for Airflow itself: nothing but Astro's CLI reads that file.
+
+python -m sandbox.connections > connections.json && airflow connections import connections.json
+"""
 
 from __future__ import annotations
 
@@ -44,3 +47,9 @@ def _filled(value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return PLACE.sub(lambda m: environment[m[1]], value)
     return value
+
+
+if __name__ == "__main__":
+    from slussen import settings
+
+    print(json.dumps(connections(settings.ROOT / "airflow_settings.yaml"), indent=2))
