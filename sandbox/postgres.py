@@ -117,20 +117,24 @@ class Server:
                   "--no-sync", "--no-instructions")  # fmt: skip
 
     def _start(self) -> None:
+        try:
+            processes.wait_until(self._answers, seconds=30, what="PostgreSQL", every=0.2)
+        except TimeoutError:
+            raise RuntimeError(f"PostgreSQL didn't start: see {self.log}") from None
+
+    def _launch(self) -> None:
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-k", str(self.socket), *settings]
         self._process = processes.start(
             command, log=self.log, user=self._user, cwd=self.place, env=_environment(),
             pids=self.home / "pids", when_orphaned=signal.SIGINT,
         )  # fmt: skip
-        try:
-            processes.wait_until(self._answers, seconds=30, what="PostgreSQL")
-        except TimeoutError:
-            raise RuntimeError(f"PostgreSQL didn't start: see {self.log}") from None
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended: see {self.log}")
+            # A server that was killed holds its memory for a moment longer: then the new one ends at once.
+            self._launch()
+            return False
         try:
             psycopg.connect(host=str(self.socket), user=SUPERUSER, dbname="postgres", connect_timeout=2).close()
         except psycopg.OperationalError:

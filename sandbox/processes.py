@@ -70,8 +70,8 @@ def stop(
 
 
 def clean_up(pids: Path) -> int:
-    """Kill what an earlier run left behind, by its file of process ids; the number of processes killed."""
-    killed = 0
+    """End what an earlier run left behind, by its file of process ids; the number of processes."""
+    left: list[psutil.Process] = []
     for line in pids.read_text().splitlines() if pids.exists() else ():
         pid, created = line.split()
         try:
@@ -80,11 +80,14 @@ def clean_up(pids: Path) -> int:
                 continue  # the number has been given to another process since
         except psutil.NoSuchProcess:
             continue
-        for member in _family(int(pid)):
-            _kill(member)
-            killed += 1
+        left += _family(int(pid))
+    # They were told when their parent died: those that are about to end do so better by themselves.
+    _, alive = psutil.wait_procs(left, timeout=3)
+    for process in alive:
+        _kill(process)
+    psutil.wait_procs(alive, timeout=GRACE)
     pids.unlink(missing_ok=True)
-    return killed
+    return len(left)
 
 
 def _family(pid: int) -> list[psutil.Process]:
