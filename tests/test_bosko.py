@@ -55,7 +55,7 @@ class House:
         with connect(self.slussen) as connection:
             parsed = Parsed(io.BytesIO(data), layouts.load("navet_utfil"), "cp1252", "lf", findings)
             stage.create(connection, table, layouts.load("navet_utfil").schema)
-            rows = stage.copy_in(connection, table, parsed)
+            rows = stage.copy_in(connection, table, parsed).rows
         assert not findings
         return Manifest(integration="kir", interchange=f"kir-{name}", sha256=parsed.sha256, records=parsed.records,
                         stage=table, totals={**parsed.totals, "rows": rows}, header=parsed.header)  # fmt: skip

@@ -62,7 +62,7 @@ def test_what_goes_in_comes_out(database: Connection, rows: list[tuple[object, .
     stage.create(database, table, SCHEMA)
     # A slice has an offset into its buffers: the encoder must mind it.
     padded = batch([numbered[0], *numbered]).slice(1) if numbered else batch([])
-    assert stage.copy_in(database, table, [padded]) == len(rows)
+    assert stage.copy_in(database, table, [padded]).rows == len(rows)
     found = [
         tuple(r.values())
         for b in stage.read(database, f"select * from stage.{table} order by 1")

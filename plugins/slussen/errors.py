@@ -140,6 +140,10 @@ class TechnicalError(SlussenError):
     """Ours: a database, a disk, a gate that could not finish. Retried, then on-call is paged."""
 
 
+class StageGone(TechnicalError):
+    """The stage is not what the manifest says: PostgreSQL empties unlogged tables when it has crashed. Stage again."""
+
+
 @contextmanager
 def redacted(doing: str) -> Iterator[None]:
     """Turn a library's exception into ours, without its text.

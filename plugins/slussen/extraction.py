@@ -77,12 +77,19 @@ def extract(
         schema = stage_schema(layout)
         stage.create(slussen, table, schema)
         batches = _typed(stage.read(bosko, query), schema, counts, integration)
-        rows = stage.copy_in(slussen, table, batches)
+        copied = stage.copy_in(slussen, table, batches)
         slussen.commit()
-    if not rows:
+    if not copied.rows:
         return Extracted(empty, "nothing new since the last delivery" if since != "-infinity" else "nothing to send")
     totals = {f"records.{kind}": n for kind, n in counts.items()}
-    manifest = empty.but(records=rows, layout=layout.name, layout_version=layout.version, stage=table, totals=totals)
+    manifest = empty.but(
+        records=copied.rows,
+        layout=layout.name,
+        layout_version=layout.version,
+        stage=table,
+        stage_sha256=copied.sha256,
+        totals=totals,
+    )
     publish(ledger, manifest, events[-1].seq if events else 0, now=now.isoformat(), since=since)
     return Extracted(manifest)
 

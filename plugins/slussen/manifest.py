@@ -11,7 +11,8 @@ class Manifest:
     """One interchange at one step. XCom carries its dict (under 2 kB); the bytes stay in the payload store.
 
     ``bytes`` is a count; ``totals`` are control totals by name (``records.H``, ``sum.amount``);
-    ``header`` holds what the file's header says about the file itself, never about a person.
+    ``header`` holds what the file's header says about the file itself, never about a person; ``stage`` is a table, and
+    ``stage_sha256`` the hash of its rows as they were copied in: a stage made again must have the same.
     """
 
     integration: str
@@ -24,6 +25,7 @@ class Manifest:
     layout_version: int = 0
     encoding: str = ""
     stage: str = ""
+    stage_sha256: str = ""
     totals: dict[str, int] = field(default_factory=dict)
     header: dict[str, str] = field(default_factory=dict)
     made_from: tuple[str, ...] = ()

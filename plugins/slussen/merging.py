@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slussen.errors import TechnicalError, redacted
+from slussen.errors import StageGone, redacted
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
@@ -65,7 +65,7 @@ def merge(
                 write.write(chunk)
         copied = bosko.execute("select count(*) from incoming").fetchone()
         if copied is None or copied[0] != manifest.totals["rows"]:
-            raise TechnicalError(
+            raise StageGone(
                 f"{manifest.interchange}: the stage no longer holds the manifest's {manifest.totals['rows']} rows. "
                 "Next: clear stage, it is made again from the payload"
             )

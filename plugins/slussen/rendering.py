@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from slussen.errors import ContentError, Finding, Findings, NameTaken, TechnicalError, redacted
+from slussen.errors import ContentError, Finding, Findings, NameTaken, StageGone, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +55,7 @@ def render(
         slussen.rollback()
         _refuse(integration, name, findings, scan, layout)
         if rendered.records != manifest.records:
-            raise TechnicalError(
+            raise StageGone(
                 f"{manifest.interchange}: the stage holds {rendered.records} records, the manifest says "
                 f"{manifest.records}. Next: clear extract, the stage is made again"
             )

@@ -6,8 +6,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slussen.integration import Integration
     from slussen.ledger import Ledger
     from slussen.manifest import Manifest
+    from slussen.payloads import PayloadStore
 
 
 def new_table(interchange: str) -> str:
@@ -23,3 +25,44 @@ def publish(ledger: Ledger, manifest: Manifest, after: int, **more: Any) -> None
     """
     data = {"table": manifest.stage, "records": manifest.records, "totals": manifest.totals, **more}
     ledger.append(manifest.interchange, "staged", data, integration=manifest.integration, after=after)
+
+
+def stage_payload(
+    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str
+) -> Manifest:
+    """Parse the interchange's payload into a new stage and publish it, with what could not be read as findings."""
+    from slussen.database import connect
+    from slussen.errors import Findings
+    from slussen.records import layout as layouts
+    from slussen.records import stage
+    from slussen.records.parse import Parsed
+
+    layout, source = layouts.load(integration.layout), integration.source
+    events = ledger.events(manifest.interchange)
+    table, findings = new_table(manifest.interchange), Findings()
+    with store.open(manifest.sha256) as payload, connect(database) as slussen:
+        parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
+        stage.create(slussen, table, layout.schema)
+        copied = stage.copy_in(slussen, table, parsed)
+        slussen.commit()
+    staged = manifest.but(
+        records=parsed.records,
+        layout=layout.name,
+        layout_version=layout.version,
+        encoding=source.encoding,
+        stage=table,
+        stage_sha256=copied.sha256,
+        totals={**parsed.totals, "rows": copied.rows},
+        header=parsed.header,
+        made_from=(manifest.sha256,),
+    )
+    located = [f.at(integration=integration.key, file=manifest.name).as_dict() for f in findings]
+    publish(
+        ledger,
+        staged,
+        events[-1].seq if events else 0,
+        header=parsed.header,
+        findings=located[:100],
+        counts=dict(findings.counts),
+    )
+    return staged

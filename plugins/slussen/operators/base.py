@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import BaseOperator, Context, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from slussen import clock
-from slussen.errors import ContentError, NameTaken, SlussenError, TechnicalError, TransportError, describe
+from slussen import clock, settings
+from slussen.errors import (
+    ContentError,
+    NameTaken,
+    SlussenError,
+    StageGone,
+    TechnicalError,
+    TransportError,
+    describe,
+)
 from slussen.integration import Integration
 from slussen.manifest import Manifest
 from slussen.operators.connections import dsn
 
 if TYPE_CHECKING:
+    from slussen.extraction import Extracted
     from slussen.ledger import Ledger
 
 RETRIES = 3
@@ -143,11 +152,56 @@ class ManifestOperator(StepOperator):
         manifest = Manifest.from_dict(self.manifest)
         name_the_map_index(context, manifest)
         with boundary(self.integration, manifest.interchange, self.step, self.log):
-            return self.work(context, manifest).as_dict()
+            try:
+                return self.work(context, manifest).as_dict()
+            except StageGone:
+                again = staged_again(self.integration, manifest, context)
+                self.log.warning("%s: its stage was gone, and is made again", manifest.interchange)
+                return self.work(context, again).as_dict()
 
     @abstractmethod
     def work(self, context: Context, manifest: Manifest) -> Manifest:
         """Do the step; what it logs, returns and raises holds no value of a record."""
+
+
+def extracted(integration: Integration, run: Run) -> Extracted:
+    """Run the integration's query for this run's interval and stage what it returns."""
+    from slussen.extraction import extract
+
+    return extract(
+        integration,
+        run.interchange(integration),
+        ledger(),
+        start=run.start,
+        end=run.end,
+        day=run.day,
+        now=run.now,
+        source=dsn(integration.source.connection),
+        target=dsn("slussen"),
+        sql=settings.SQL,
+    )
+
+
+def staged_again(integration: Integration, manifest: Manifest, context: Context) -> Manifest:
+    """A new stage for one that a crash of the database has emptied: the very same rows.
+
+    Raises:
+        TechnicalError: the source's rows have changed since; what was gated must not be mixed with what wasn't.
+    """
+    if manifest.made_from:
+        from slussen.payloads import PayloadStore
+        from slussen.staging import stage_payload
+
+        source = manifest.but(sha256=manifest.made_from[0])
+        again = stage_payload(integration, source, ledger(), PayloadStore(settings.payloads()), dsn("slussen"))
+    else:
+        again = extracted(integration, Run.of(context)).manifest
+    if again.stage_sha256 != manifest.stage_sha256:
+        raise TechnicalError(
+            f"{manifest.interchange}: its stage is gone, and its source has changed since. "
+            f"Next: clear {integration.key}.extract, all of its steps begin anew"
+        )
+    return again
 
 
 def patient(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from slussen import settings
-from slussen.operators.base import Run, StepOperator, boundary, ledger
-from slussen.operators.connections import dsn
+from slussen.operators.base import Run, StepOperator, boundary, extracted, ledger
 
 
 class ExtractOperator(StepOperator):
@@ -22,24 +20,9 @@ class ExtractOperator(StepOperator):
             return self._extract(run, interchange)
 
     def _extract(self, run: Run, interchange: str) -> dict[str, Any]:
-        from slussen.extraction import extract
-
-        book = ledger()
-        extracted = extract(
-            self.integration,
-            interchange,
-            book,
-            start=run.start,
-            end=run.end,
-            day=run.day,
-            now=run.now,
-            source=dsn(self.integration.source.connection),
-            target=dsn("slussen"),
-            sql=settings.SQL,
-        )
-        if extracted.skipped:
-            book.append(interchange, "skipped", {"reason": extracted.skipped}, integration=self.integration.key)
-            raise AirflowSkipException(f"{interchange}: {extracted.skipped}")
-        done = extracted.manifest
-        self.log.info("%s: %d records staged in %s", interchange, done.records, done.stage)
-        return done.as_dict()
+        found = extracted(self.integration, run)
+        if found.skipped:
+            ledger().append(interchange, "skipped", {"reason": found.skipped}, integration=self.integration.key)
+            raise AirflowSkipException(f"{interchange}: {found.skipped}")
+        self.log.info("%s: %d records staged in %s", interchange, found.manifest.records, found.manifest.stage)
+        return found.manifest.as_dict()

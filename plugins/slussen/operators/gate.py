@@ -10,10 +10,10 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from slussen import settings
-from slussen.errors import ContentError
+from slussen.errors import ContentError, StageGone
 from slussen.integration import Integration
 from slussen.manifest import Manifest
-from slussen.operators.base import Run, boundary, ledger, name_the_map_index, patient, quarantine
+from slussen.operators.base import Run, boundary, ledger, name_the_map_index, patient, quarantine, staged_again
 from slussen.operators.connections import dsn
 
 if TYPE_CHECKING:
@@ -48,7 +48,12 @@ class GateOperator(HITLOperator):
         manifest = Manifest.from_dict(self.manifest)
         name_the_map_index(context, manifest)
         with boundary(self.integration, manifest.interchange, "gate", self.log):
-            verdict, table = self._judge(manifest)
+            try:
+                verdict, table = self._judge(manifest)
+            except StageGone:
+                manifest = staged_again(self.integration, manifest, context)
+                self.log.warning("%s: its stage was gone, and is made again", manifest.interchange)
+                verdict, table = self._judge(manifest)
         if verdict != "hold":
             return manifest.as_dict()
         run = Run.of(context)

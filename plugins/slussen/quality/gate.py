@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from psycopg import sql
 
 from slussen.database import connect
-from slussen.errors import Finding, TechnicalError, redacted
+from slussen.errors import Finding, StageGone, redacted
 from slussen.keys import keyed
 from slussen.quality import protection
 from slussen.quality import suite as suites
@@ -107,7 +107,7 @@ def _the_stage_is_whole(stage: Connection, table: sql.Identifier, manifest: Mani
     rows = sum(kinds.values())
     expected = {k.removeprefix("records."): n for k, n in manifest.totals.items() if k.startswith("records.")}
     if rows != manifest.totals.get("rows", manifest.records) or any(kinds.get(k, 0) != n for k, n in expected.items()):
-        raise TechnicalError(
+        raise StageGone(
             f"{manifest.interchange}: the stage holds {rows} rows, the manifest says "
             f"{manifest.totals.get('rows', manifest.records)}. Next: clear the step before, the stage is made again"
         )

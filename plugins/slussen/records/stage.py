@@ -6,8 +6,10 @@ database's error. Only here do the records meet the database.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,19 +45,29 @@ def create(connection: Connection, table: str, schema: pa.Schema) -> None:
         connection.execute(statement)
 
 
-def copy_in(connection: Connection, table: str, batches: Iterable[pa.RecordBatch]) -> int:
-    """Copy batches into the stage's table; the number of rows."""
-    rows = 0
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied into a stage: how many rows, and the hash of them all."""
+
+    rows: int
+    sha256: str
+
+
+def copy_in(connection: Connection, table: str, batches: Iterable[pa.RecordBatch]) -> Copied:
+    """Copy batches into the stage's table."""
+    rows, digest = 0, hashlib.sha256()
     into = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(SCHEMA, table))
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(HEADER)
         for batch in batches:
             if batch.num_rows:
-                copy.write(encode(batch))
+                encoded = encode(batch)
+                digest.update(encoded)
+                copy.write(encoded)
                 rows += batch.num_rows
         copy.write(TRAILER)
     connection.execute(sql.SQL("analyze {}").format(sql.Identifier(SCHEMA, table)))
-    return rows
+    return Copied(rows, digest.hexdigest())
 
 
 def read(connection: Connection, query: str) -> Iterator[pa.RecordBatch]:
