@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG
 
-from slussen import Integration, Window, database, day, directory, document, extract, tags
+from slussen import Integration, Window, day, directory, document, extract, sql, tags
 
 f29 = Integration(
     key="f29",
@@ -10,7 +10,7 @@ f29 = Integration(
     title="Customers (payers) for pre-school debiting",
     sender="BoSko",
     receiver="Agresso-Kund",
-    source=database("bosko", sql="f29.sql"),
+    source=sql("bosko", "f29.sql"),
     target=directory("agresso_kund", "FD-F29-{day:%Y%m%d}-{number:04}.txt", encoding="iso8859-1"),
     layout="agresso_cs15",
     persons="mask",
@@ -29,7 +29,7 @@ f30 = Integration(
     title="Invoices (debiting basis)",
     sender="BoSko",
     receiver="Agresso-Kund",
-    source=database("bosko", sql="f30.sql"),
+    source=sql("bosko", "f30.sql"),
     target=directory("agresso_kund", "FD-F30-{day:%Y%m%d}-{number:04}.txt", encoding="iso8859-1"),
     layout="agresso_lg04",
     persons="mask",

@@ -3,7 +3,7 @@
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from slussen import At, Integration, database, day, directory, document, extract, load, mvs, tags
+from slussen import At, Integration, day, directory, document, extract, load, mvs, sql, tags
 
 kir = Integration(
     key="kir",
@@ -12,7 +12,7 @@ kir = Integration(
     sender="KIR",
     receiver="BoSko",
     source=directory("kir_inbox", "*.txt", encoding="cp1252"),
-    target=database("bosko", sql="kir_merge.sql"),
+    target=sql("bosko", "kir_merge.sql"),
     layout="navet_utfil",
     persons="pass",
     persons_reason="our own register: the flags are what it is for, and the gate conserves them",
@@ -29,7 +29,7 @@ kir_mvs = Integration(
     title="Inhabitant extract",
     sender="BoSko",
     receiver="HANNA",
-    source=database("bosko", sql="kir_mvs.sql"),
+    source=sql("bosko", "kir_mvs.sql"),
     target=mvs("hanna_mvs", "ADS.N99.KIR.TEMP"),
     layout="pknod",
     persons="mask",

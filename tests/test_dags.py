@@ -106,3 +106,11 @@ def test_the_catalogue_has_every_row_and_says_each_ends_encoding_and_policy() ->
     assert {k: r["persons"] for k, r in found.items()} == {
         "f29": "mask", "f30": "mask", "kir": "pass", "kir_mvs": "mask", "skv": "pass",
     }  # fmt: skip
+
+
+def test_no_name_that_dag_files_import_is_a_module_of_ours() -> None:
+    """An imported submodule would take the name's place: the same DAG file would parse, or not, by what ran before."""
+    import slussen
+
+    modules = {f.stem for f in (settings.ROOT / "plugins" / "slussen").iterdir()}
+    assert set(slussen.__all__) & modules == set()

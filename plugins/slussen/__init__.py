@@ -7,14 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slussen.integration import Integration, database, directory, document, extract, ftp, load, mvs, relay, tags
+    from slussen.integration import Integration, directory, document, extract, ftp, load, mvs, relay, sql, tags
     from slussen.timetables import At, Window, day
 
 __all__ = [
     "At",
     "Integration",
     "Window",
-    "database",
     "day",
     "directory",
     "document",
@@ -23,6 +22,7 @@ __all__ = [
     "load",
     "mvs",
     "relay",
+    "sql",
     "tags",
 ]
 

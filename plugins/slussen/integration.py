@@ -32,9 +32,9 @@ class Endpoint:
     sql: str = ""  # extract: the query; load: the merge
 
 
-def database(connection: str, *, sql: str) -> Endpoint:
+def sql(connection: str, file: str) -> Endpoint:
     """A PostgreSQL database: the query (extract) or the merge (load) is a file in ``include/sql``."""
-    return Endpoint(transport="database", connection=connection, sql=sql)
+    return Endpoint(transport="database", connection=connection, sql=file)
 
 
 def directory(connection: str, name: str, *, encoding: str, frame: Literal["lf", "crlf"] = "lf") -> Endpoint:
