@@ -1,281 +1,316 @@
-"""The fenced protocol: the real code, every interleaving of two attempts, a crash at every step.
+"""The fenced protocol: the real code, every interleaving of its attempts, and a fault at every step.
 
-The ledger and the partner are kept in memory here, so that the whole tree of schedules is walked; the same code runs
-against real servers in test_transports.py and under Airflow in test_faults.py.
+The ledger and the partner are kept in memory here, so that every state is looked at (``tests/model``); the same code
+runs against real servers in test_transports.py and under Airflow in test_week.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from slussen import delivery
-from slussen.delivery import Delivery, Outcome, Steps, deliver, drive
-from slussen.errors import NameTaken
-from slussen.ledger import Conflict, Event
-from slussen.transports import Exists, Missing
+from slussen.delivery import Delivery, Outcome, Steps, _Attempt, drive
+from slussen.errors import NameTaken, TransportError, TransportRefused
+from slussen.transports import Missing
+from tests.model.walk import SETTINGS, THREE, walk
+from tests.model.world import HALF, NAME, STRANGER, Setting, World, sha
 
-CONTENT = "Åkes faktura".encode()
-DIGEST = hashlib.sha256(CONTENT).hexdigest()
-OLD = b"last week's"
-D = Delivery(interchange="f29-2", integration="f29", name="F", sha256=DIGEST, bytes=len(CONTENT))
-REPLACING = Delivery(
-    interchange="f29-2", integration="f29", name="F", sha256=DIGEST, bytes=len(CONTENT), existing="replace_ours"
-)
+HOLDING, REPLACING, MAINFRAME = (SETTINGS[k] for k in ("a shared directory", "replacing what is ours", "a mainframe"))
+NEW = HOLDING.deliveries[0][1]
+OLD = MAINFRAME.before[-1][1]
 
 
-class Book:
-    """The ledger's promises, in memory."""
-
-    def __init__(self) -> None:
-        self.all: list[Event] = []
-
-    def append(
-        self,
-        stream: str,
-        kind: str,
-        data: Mapping[str, Any] | None = None,
-        *,
-        integration: str = "",
-        after: int | None = None,
-    ) -> Event:
-        last = max((e.seq for e in self.all if e.stream == stream), default=0)
-        if after is not None and after != last:
-            raise Conflict("something happened")
-        event = Event(len(self.all) + 1, datetime.now(UTC), stream, integration, kind, dict(data or {}))
-        self.all.append(event)
-        return event
-
-    def events(self, stream: str) -> list[Event]:
-        return [e for e in self.all if e.stream == stream]
-
-    def kind(self, kind: str, *, integration: str) -> Iterator[Event]:
-        return (e for e in self.all if e.kind == kind and e.integration == integration)
-
-
-class Partner:
-    """A partner's folder in memory; an eager one takes what appears under the final name at once."""
-
-    def __init__(self, *, replaces: bool, eager: bool) -> None:
-        self.replaces, self.eager = replaces, eager
-        self.files: dict[str, bytes] = {}
-        self.taken: list[bytes] = []
-
-    def put(self, name: str, source: io.BytesIO) -> None:
-        self.files[name] = source.read()
-
-    def exists(self, name: str) -> bool:
-        return name in self.files
-
-    def digest(self, name: str) -> str:
-        if name not in self.files:
-            raise Missing("none")
-        return hashlib.sha256(self.files[name]).hexdigest()
-
-    def verify(self, name: str, size: int, sha256: str) -> bool:
-        return self.digest(name) == sha256
-
-    def rename(self, old: str, new: str, *, replace: bool) -> None:
-        if old not in self.files:
-            raise Missing("none")
-        if new in self.files and not replace:
-            raise Exists("taken")
-        self.files[new] = self.files.pop(old)
-        if new == "F" and self.eager:
-            self.taken.append(self.files.pop("F"))
-
-    def remove(self, name: str) -> None:
-        self.files.pop(name, None)
-
-    def temporary(self, name: str, interchange: str, attempt: int) -> str:
-        return f".{name}.{interchange}.{attempt}"
-
-    def aside(self, name: str, interchange: str) -> str:
-        return f".{name}.{interchange}.old"
-
-    @property
-    def received(self) -> list[bytes]:
-        return [*self.taken, *([self.files["F"]] if "F" in self.files else [])]
-
-
-STORE: Any = SimpleNamespace(open=lambda digest: io.BytesIO(CONTENT))
-
-
-class World:
-    """A fresh partner and ledger, and two attempts to be moved by hand."""
-
-    def __init__(self, d: Delivery, *, replaces: bool, eager: bool, protocol: Callable[..., Steps] = deliver) -> None:
-        self.d, self.protocol = d, protocol
-        self.partner: Any = Partner(replaces=replaces, eager=eager)
-        self.book: Any = Book()
-        if d.existing == "replace_ours" and not eager:
-            self.partner.files["F"] = OLD
-            old = hashlib.sha256(OLD).hexdigest()
-            self.book.append("f29-1", "delivered", {"name": "F", "sha256": old, "attempt": 1}, integration="f29")
-        self.attempts = [self.fresh(), self.fresh()]
-        self.ended: list[Outcome | Exception | None] = [None, None]
-
-    def fresh(self) -> Steps:
-        return self.protocol(self.d, STORE, self.partner, self.book)
-
-    def move(self, who: int) -> None:
-        try:
-            next(self.attempts[who])
-        except StopIteration as end:
-            self.ended[who] = end.value
-        except Exception as error:
-            self.ended[who] = error
-
-    def settle(self) -> None:
-        """Whatever was going on has crashed; on-call clears the task, twice."""
-        for _ in range(2):
-            drive(self.fresh())
-
-    def check(self) -> None:
-        received = [r for r in self.partner.received if r != OLD]
-        assert received == [CONTENT], f"received {len(received)} times"
-        delivered = [e for e in self.book.events(self.d.interchange) if e.kind == "delivered"]
-        assert len(delivered) == 1, "the ledger says it once"
-        assert set(self.partner.files) <= {"F", ".F.f29-1.old"}, "nothing temporary is left"
-
-
-def schedules(make: Callable[[], World]) -> tuple[int, int]:
-    """Walk every interleaving of two attempts; at every node both crash. (nodes, whole schedules)"""
-    nodes = whole = 0
-    todo: list[tuple[int, ...]] = [()]
-    while todo:
-        path = todo.pop()
-        world = make()
-        for who in path:
-            world.move(who)
-        nodes += 1
-        open_ = [who for who in (0, 1) if world.ended[who] is None]
-        for who, end in enumerate(world.ended):
-            if isinstance(end, Exception):
-                raise AssertionError(f"attempt {who} failed in {path}: {end}")
-        if not open_:
-            whole += 1
-        todo += [(*path, who) for who in open_]
-        try:
-            world.settle()
-            world.check()
-        except Exception as error:
-            raise AssertionError(f"schedule {''.join(map(str, path))}: {error}") from None
-    return nodes, whole
-
-
-KINDS = {
-    "a shared directory": (D, True, False),
-    "a receiver that takes it at once": (D, True, True),
-    "replacing what is ours": (REPLACING, True, False),
-    "a mainframe": (REPLACING, False, False),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_attempts_in_every_order_with_a_crash_at_every_step_deliver_once(
-    kind: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", SETTINGS)
+def test_attempts_in_every_order_with_a_fault_at_every_step_deliver_once(
+    name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    d, replaces, eager = KINDS[kind]
-    nodes, whole = schedules(lambda: World(d, replaces=replaces, eager=eager))
+    walked = walk(SETTINGS[name])
     with capsys.disabled():
-        print(f"\n  {kind}: {nodes:,} crash points in {whole:,} whole schedules")
-    assert whole > 100
+        print(f"\n  {name}: {walked}")
+    assert walked.states > 500
+
+
+def test_three_attempts_too(capsys: pytest.CaptureFixture[str]) -> None:
+    walked = walk(QUIET_THREE)
+    with capsys.disabled():
+        print(f"\n  three attempts: {walked}")
 
 
 def straight(d: Delivery, store: Any, to: Any, ledger: Any) -> Steps:
-    """What a plain upload does."""
-    yield "upload"
+    """What a plain upload does: it is to be seen while it comes."""
+    yield "claim"
     if any(e.kind == "delivered" for e in ledger.events(d.interchange)):
         return Outcome("already", 1, d.name)
-    to.put(d.name, io.BytesIO(CONTENT[:3]))
+    yield "upload"
+    to.put(".x", BytesIO(HALF), 4)
+    to.rename(".x", d.name, replace=True)
     yield "rest"
-    to.put(d.name, store.open(d.sha256))
-    if to.eager:
-        to.taken.append(to.files.pop(d.name))
+    to.put(".x", store.open(d.sha256), d.bytes)
+    to.rename(".x", d.name, replace=True)
     yield "delivered"
     ledger.append(d.interchange, "delivered", {"name": d.name, "sha256": d.sha256})
     return Outcome("delivered", 1, d.name)
 
 
-MUTANTS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "one temporary name for all attempts": ("temporary", lambda self, attempt: ".F.tmp"),
-    "no compare-and-set for an inference": (
-        "say_delivered",
-        lambda self, *, inferred, only_last: (
-            self.ledger.append(self.d.interchange, "delivered", {"attempt": 0, "name": "F"}, integration="f29"),
-            "inferred",
-        )[1],
-    ),
-    "uploaded without being the last": (
-        "say_uploaded",
-        lambda self: bool(
-            self.ledger.append(self.d.interchange, "uploaded", {"attempt": self.number}, integration="f29")
-        ),
-    ),
-    "nothing is taken over": ("take_over", lambda self, earlier: False),
-    "taken over only from the last": (
-        "take_over",
-        lambda self, earlier, original=delivery._Attempt.take_over: (
-            earlier == self.number - 1 and original(self, earlier)
-        ),
-    ),
-}
+def fixed_temporary_name(self: _Attempt, attempt: int) -> str:
+    return ".F.tmp"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_broken_protocol_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, broken = MUTANTS[mutant]
-    monkeypatch.setattr(delivery._Attempt, name, broken)
-    with pytest.raises(AssertionError):
-        for d, replaces, eager in KINDS.values():
-            schedules(lambda d=d, r=replaces, e=eager: World(d, replaces=r, eager=e))
+def inferred_without_comparing(self: _Attempt, *, inferred: bool, only_last: bool) -> str:
+    data = {"attempt": self.number, "name": NAME, "sha256": self.d.sha256, "inferred": inferred}
+    self.ledger.append(self.d.interchange, "delivered", data, integration="f29")
+    return "inferred"
+
+
+def inferred_without_being_the_last(
+    self: _Attempt, *, inferred: bool, only_last: bool, original: Any = _Attempt.say_delivered
+) -> Any:
+    return original(self, inferred=inferred, only_last=False)
+
+
+def uploaded_without_being_the_last(self: _Attempt) -> bool:
+    data = {"attempt": self.number}
+    return bool(self.ledger.append(self.d.interchange, "uploaded", data, integration="f29"))
+
+
+def nothing_taken_over(self: _Attempt, earlier: int) -> bool:
+    return False
+
+
+def taken_over_from_the_last_only(self: _Attempt, earlier: int, original: Any = _Attempt.take_over) -> Any:
+    return earlier == self.number - 1 and original(self, earlier)
+
+
+def taken_over_backwards(self: _Attempt, earlier: int, original: Any = _Attempt.take_over) -> Any:
+    assert self.uploaded_by is not None
+    return original(self, self.number - 1 - (earlier - self.uploaded_by))
+
+
+def refusal_taken_for_missing(self: _Attempt, earlier: int, original: Any = _Attempt.take_over) -> Any:
+    try:
+        return original(self, earlier)
+    except TransportRefused:
+        return False
+
+
+def not_verified(self: _Attempt) -> None:
+    return
+
+
+def missing_taken_for_renamed(self: _Attempt, original: Any = _Attempt.rename) -> Any:
+    original(self)
+    return True
+
+
+def said_before_it_is_done(self: _Attempt, original: Any = _Attempt.rename) -> Any:
+    self.say_delivered(inferred=False, only_last=False)
+    return original(self)
+
+
+def renamed_over_anything(self: _Attempt) -> bool:
+    try:
+        self.to.rename(self.temporary(self.number), self.d.name, replace=True)
+    except Missing:
+        return False
+    return True
+
+
+def swept_at_the_claim(self: _Attempt, original: Any = _Attempt.claim) -> Any:
+    claimed = original(self)
+    for earlier in range(1, self.number):
+        self.sweep(self.temporary(earlier))
+    return claimed
+
+
+def set_aside_under_a_name_of_the_attempt(self: _Attempt, previous: Any) -> str:
+    return f".F.{self.number}.old"
+
+
+def no_marker(self: _Attempt, previous: Any) -> None:
+    return
+
+
+def not_checked_what_was_set_aside(self: _Attempt, previous: Any) -> bool:
+    return True
+
+
+def put_back_whenever_it_is_not_the_last(self: _Attempt, previous: Any) -> bool:
+    return self._events()[-1].data.get("attempt") == self.number
+
+
+def backup_removed(self: _Attempt, name: str) -> None:
+    self.to.remove(name)
+
+
+QUIET_THREE = replace(THREE["a shared directory"], receiver=False, lossy=False)
+MUTANTS: MappingProxyType[Any, tuple[str, Setting]] = MappingProxyType({
+    fixed_temporary_name: ("temporary", HOLDING),
+    inferred_without_comparing: ("say_delivered", HOLDING),
+    inferred_without_being_the_last: ("say_delivered", QUIET_THREE),
+    uploaded_without_being_the_last: ("say_uploaded", HOLDING),
+    nothing_taken_over: ("take_over", HOLDING),
+    taken_over_from_the_last_only: ("take_over", QUIET_THREE),
+    taken_over_backwards: ("take_over", QUIET_THREE),
+    refusal_taken_for_missing: ("take_over", HOLDING),
+    not_verified: ("verify", HOLDING),
+    missing_taken_for_renamed: ("rename", HOLDING),
+    said_before_it_is_done: ("rename", HOLDING),
+    renamed_over_anything: ("rename", SETTINGS["a stranger on the name"]),
+    swept_at_the_claim: ("claim", HOLDING),
+    set_aside_under_a_name_of_the_attempt: ("aside", MAINFRAME),
+    no_marker: ("place_marker", MAINFRAME),
+    put_back_whenever_it_is_not_the_last: ("is_previous", MAINFRAME),
+    backup_removed: ("empty", THREE["two interchanges, the first twice"]),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
+def test_a_broken_protocol_is_caught(mutant: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, setting = MUTANTS[mutant]
+    monkeypatch.setattr(_Attempt, name, mutant)
+    with pytest.raises(AssertionError, match=" after "):
+        walk(setting)
+
+
+def test_not_looking_at_what_was_set_aside_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Attempt, "is_previous", not_checked_what_was_set_aside)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_what_is_not_ours_is_not_replaced_either(MAINFRAME, "set aside")
 
 
 def test_an_upload_straight_to_the_final_name_is_caught() -> None:
-    with pytest.raises(AssertionError, match="received"):
-        schedules(lambda: World(D, replaces=True, eager=True, protocol=straight))
+    with pytest.raises(AssertionError, match="not what was sent"):
+        walk(replace(HOLDING, protocol=straight))
+
+
+def test_a_rename_that_is_a_link_and_an_unlink_is_caught() -> None:
+    """Why the directory transport, where the system can't rename without replacing, looks first instead."""
+    with pytest.raises(AssertionError, match="twice"):
+        walk(replace(HOLDING, linking=True))
+
+
+@pytest.mark.parametrize("setting", [HOLDING, REPLACING, MAINFRAME], ids=["hold", "replace", "mainframe"])
+@pytest.mark.parametrize("nth", range(1, 4))
+def test_an_append_that_another_attempt_came_before_is_decided_anew(setting: Setting, nth: int) -> None:
+    """The whole of another attempt, between what an attempt has read and its comparing append."""
+    world = World(replace(setting, receiver=False))
+    appends = 0
+
+    def rival() -> None:
+        nonlocal appends
+        appends += 1
+        if appends == nth:
+            drive(world.fresh(*setting.deliveries[0]))
+        else:
+            world.book.before = rival
+
+    world.book.before = rival
+    drive(world.fresh(*setting.deliveries[0]))
+    world.book.before = None
+    world.settle()
+    assert appends >= nth
+
+
+def only(setting: Setting) -> World:
+    return World(replace(setting, deliveries=setting.deliveries[:1]))
 
 
 def test_a_different_file_under_the_name_holds_and_is_not_touched() -> None:
-    world = World(D, replaces=True, eager=False)
-    world.partner.files["F"] = b"a stranger's"
+    world = only(HOLDING)
+    world.partner.files[NAME] = STRANGER
     with pytest.raises(NameTaken, match="Next: find out whose it is"):
-        drive(world.fresh())
-    assert world.partner.files == {"F": b"a stranger's"}
+        drive(world.fresh(*HOLDING.deliveries[0]))
+    assert world.partner.files == {NAME: STRANGER}
     world.partner.files.clear()
     world.settle()
-    world.check()
 
 
-def test_a_file_that_appears_after_the_upload_holds_and_the_next_attempt_goes_on() -> None:
-    world = World(D, replaces=True, eager=False)
-    for step in (attempt := world.fresh()):
-        if step == "rename":
-            world.partner.files["F"] = b"a stranger's"
-            with pytest.raises(NameTaken):
-                next(attempt)
+@pytest.mark.parametrize(
+    ("setting", "step"),
+    [
+        (REPLACING, "look"),
+        (REPLACING, "look again"),
+        (MAINFRAME, "look"),
+        (MAINFRAME, "set aside"),
+        (MAINFRAME, "rename"),
+    ],
+)
+def test_what_is_not_ours_is_not_replaced_either(setting: Setting, step: str) -> None:
+    """Whenever it came, save between the last look and the rename on plain FTP and in directories."""
+    world = only(setting)
+    attempt = world.fresh(*setting.deliveries[0])
+    for pending in attempt:
+        if pending == step:
+            world.partner.files[NAME] = STRANGER
             break
-    assert world.partner.files.pop("F") == b"a stranger's"
-    world.settle()
-    world.check()
-
-
-def test_what_is_not_ours_is_not_replaced_either() -> None:
-    world = World(REPLACING, replaces=False, eager=False)
-    world.partner.files["F"] = b"a stranger's"
     with pytest.raises(NameTaken):
-        drive(world.fresh())
-    assert world.partner.files["F"] == b"a stranger's"
+        drive(attempt)
+    assert world.partner.files[NAME] == STRANGER
 
 
-def test_the_mainframes_last_generation_is_kept_until_the_next() -> None:
-    world = World(REPLACING, replaces=False, eager=False)
-    world.settle()
-    assert world.partner.files == {"F": CONTENT, ".F.f29-1.old": OLD}
+def test_our_own_content_under_the_name_is_delivered() -> None:
+    world = only(HOLDING)
+    world.partner.files[NAME] = NEW
+    assert drive(world.fresh(*HOLDING.deliveries[0])).state == "inferred"
+    assert world.partner.files == {NAME: NEW}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lost_reply_to_the_last_rename_is_inferred_only_when_the_file_is_not_to_be_seen(there: bool) -> None:
+    world = only(HOLDING)
+    attempt = world.attempts[0]
+    while attempt.pending != "rename":
+        world.move(("go", 0))
+    world.move(("lost", 0))
+    assert isinstance(attempt.ended, TransportError)
+    if not there:
+        world.partner.take()
+    assert drive(world.fresh(*HOLDING.deliveries[0])).state == ("delivered" if there else "inferred")
+    assert world.book.all[-1].data["inferred"] is not there
+
+
+def test_an_older_interchange_never_replaces_a_newer_one() -> None:
+    world = World(SETTINGS["two interchanges of one dataset"])
+    older, newer = world.setting.deliveries
+    drive(world.fresh(*newer))
+    with pytest.raises(NameTaken, match="newer"):
+        drive(world.fresh(*older))
+    assert world.partner.files[NAME] == newer[1]
+
+
+def test_who_is_fenced_does_not_say_it_was_delivered() -> None:
+    world = World(replace(HOLDING, receiver=False, lossy=False))
+    for _ in range(4):
+        world.move(("go", 0))
+    assert world.attempts[0].pending == "uploaded"
+    world.move(("go", 1))  # claims
+    world.move(("go", 0))
+    world.move(("go", 0))
+    assert world.attempts[0].ended == Outcome("fenced", 1, NAME)
+
+
+def test_stumps_of_killed_attempts_are_swept_up() -> None:
+    world = only(HOLDING)
+    for step in (killed := world.fresh(*HOLDING.deliveries[0])):
+        if step == "verify":
+            killed.close()
+    assert len(world.partner.files) == 1
+    drive(world.fresh(*HOLDING.deliveries[0]))
+    assert world.partner.files == {NAME: NEW}
+
+
+def test_the_mainframes_last_generation_is_kept_until_the_next_and_its_name_for_eight_more() -> None:
+    world = World(replace(MAINFRAME, before=()))
+    d = MAINFRAME.deliveries[0][0]
+    for n in range(13):
+        content = b"%d" % n
+        world.book.append(f"f29-{n:02d}", "content", integration="f29")
+        drive(world.fresh(replace(d, interchange=f"f29-{n:02d}", sha256=sha(content), bytes=len(content)), content))
+    aside = {f".F.f29-{n:02d}.old": b"" for n in range(3, 11)}
+    assert world.partner.files == {NAME: b"12", ".F.f29-11.old": b"11", **aside}
+    assert OLD not in world.partner.files.values()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ class Place:
 @pytest.fixture(params=["directory", "ftp", "mvs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, hanna: tuple[Path, int, int]) -> Place:
     root, files, datasets = hanna
-    login = {"host": "127.0.0.1", "user": ftp_server.USER, "password": ftp_server.PASSWORD}
+    login: dict[str, Any] = {"host": "127.0.0.1", "user": ftp_server.USER, "password": ftp_server.PASSWORD}
     if request.param == "directory":
         return Place(lambda: Directory(tmp_path), tmp_path, ("FD-F29-å.txt", "B.txt"))
     folder = root / ("files" if request.param == "ftp" else "datasets")
@@ -79,7 +80,7 @@ def test_what_is_put_stands_there_whole(place: Place) -> None:
     name = place.names[0]
     with place.open() as to:
         temporary = to.temporary(name, "f29-1", 1)
-        to.put(temporary, io.BytesIO(CONTENT))
+        to.put(temporary, io.BytesIO(CONTENT), len(CONTENT))
         assert to.verify(temporary, len(CONTENT), sha256(CONTENT).hexdigest())
         assert to.exists(temporary)
         assert not to.exists(name)
@@ -91,15 +92,15 @@ def test_what_is_put_stands_there_whole(place: Place) -> None:
 def test_half_a_file_does_not_pass_for_a_whole_one(place: Place) -> None:
     with place.open() as to:
         temporary = to.temporary(place.names[0], "f29-1", 1)
-        to.put(temporary, io.BytesIO(CONTENT[:80]))
+        to.put(temporary, io.BytesIO(CONTENT[:80]), 80)
         assert not to.verify(temporary, len(CONTENT), sha256(CONTENT).hexdigest())
 
 
 def test_a_stump_of_the_same_attempt_is_written_over(place: Place) -> None:
     with place.open() as to:
         temporary = to.temporary(place.names[0], "f29-1", 1)
-        to.put(temporary, io.BytesIO(CONTENT * 2))
-        to.put(temporary, io.BytesIO(CONTENT))
+        to.put(temporary, io.BytesIO(CONTENT * 2), 320)
+        to.put(temporary, io.BytesIO(CONTENT), len(CONTENT))
         assert to.digest(temporary) == sha256(CONTENT).hexdigest()
 
 
@@ -163,9 +164,10 @@ def test_what_is_no_dataset_name_is_refused(name: str) -> None:
         quoted(name)
 
 
-def test_a_dataset_of_broken_records_is_not_kept(hanna: tuple[Path, int, int]) -> None:
+def test_a_dataset_of_broken_records_is_not_sent(hanna: tuple[Path, int, int]) -> None:
     with Mvs("127.0.0.1", hanna[2], ftp_server.USER, ftp_server.PASSWORD, record_length=704) as to:
-        to.put("ADS.N99.X", io.BytesIO(b"x" * 705))
+        with pytest.raises(CallError, match="no whole records of 704"):
+            to.put("ADS.N99.X", io.BytesIO(b"x" * 705), 705)
         assert not to.exists("ADS.N99.X")
 
 

@@ -4,26 +4,40 @@ Every attempt appends a claim to the ledger by compare-and-set and uploads under
 ``uploaded`` only while its claim is the last. A later attempt doesn't upload again: it takes the uploaded file over by
 *renaming* it to its own temporary name, which fences every earlier attempt: their rename to the final name finds no
 file. Temporary names only ever move forward, so a forward scan can't miss the file; when all are gone, the file stands
-under the final name or was taken from there, and the attempt says ``delivered (inferred)``, again only while its claim
-is the last.
+under the final name or was taken from there, and the attempt says so, again only while its claim is the last:
+``delivered``, or ``delivered (inferred)`` when it isn't to be seen.
 
-``deliver`` yields the name of each step before it does it, so that tests can stop, kill and interleave attempts at
-every one. What remains: a receiver that deletes our temporary files makes an inferred delivery false, which is why it
-is marked; on plain FTP a foreign writer can slip in between the look and the rename; on z/OS, an attempt that sets the
-old content aside while a later one has already delivered puts it back, and the name is missing for that moment.
+Where a rename refuses an existing name (z/OS) and the content there may be replaced, it is first set aside, under a
+name that belongs to the *interchange that brought it*. That name is never free again once an attempt has passed: the
+old content stands there, or an empty marker does. So an attempt that wakes too late can't set the new content aside.
+What was set aside stays as a backup until the next interchange has been delivered, its name for eight more.
+
+``deliver`` yields the name of each step before it does it, one effect a step, so that tests can stop, kill and
+interleave attempts at every one.
+
+What remains: a receiver that deletes our temporary files makes an inferred delivery false, which is why it is marked.
+On plain FTP, and in a directory whose file system can't refuse a taken name, a foreign writer can slip in between the
+look and the rename. On z/OS the name is empty between the setting aside and the rename, and stays so if the interchange
+is given up just there; an attempt that slept through ten interchanges moves the content away for as long as it takes to
+read it and put it back. Two interchanges of one name must not be under way at once (``max_active_runs=1``): one that
+was overtaken is held when it is tried again, but when it sleeps right before its rename, that comes after the newer
+one's: on z/OS only if the newer was taken meanwhile, in a directory and on FTP in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
 
-from slussen.errors import NameTaken, TransportError
+from slussen.errors import NameTaken, TransportError, TransportRefused
 from slussen.ledger import Conflict, Event, Ledger
 from slussen.payloads import PayloadStore
 from slussen.transports import Exists, Missing, Transport
 
+MARKERS = 8  # interchanges for which a name that content was set aside under stays taken
 State = Literal["delivered", "inferred", "already", "fenced"]
 Steps = Generator[str, None, "Outcome"]
 
@@ -42,7 +56,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. ``fenced``: another one has taken over; only the ledger says whether it got through."""
+    """How an attempt ended.
+
+    ``delivered`` and ``inferred`` by this attempt, ``already`` by another: the ledger says so. ``fenced``: another one
+    has taken over, and nobody knows yet whether it will get through; the caller must not report success.
+    """
 
     state: State
     attempt: int
@@ -63,30 +81,30 @@ def deliver(d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> 
     """One attempt to deliver.
 
     Raises:
-        NameTaken: another file stands under the final name.
+        NameTaken: another file stands under the final name, or a newer one of ours was delivered there.
         TransportError: the partner failed in a way that passes; the next attempt goes on from here.
+        TransportRefused: the partner said no for good.
+        TechnicalError: the payload or the ledger failed.
     """
     attempt = _Attempt(d, store, to, ledger)
     yield "claim"
     if not attempt.claim():
-        yield "tidy"
-        attempt.tidy()
         return attempt.end("already")
     if attempt.uploaded_by is None:
         yield "look"
         if attempt.stands_there():
-            return (yield from attempt.infer())
+            yield "infer"
+            return (yield from attempt.finish(attempt.say_delivered(inferred=True, only_last=True)))
         yield "upload"
         attempt.upload()
         yield "verify"
-        if not attempt.verify():
-            return attempt.end("fenced")
-        if attempt.previous and not to.replaces:
-            yield "set aside"
-            if not attempt.set_aside():
-                return attempt.end("fenced")
+        attempt.verify()
+        if attempt.previous is not None and not to.replaces:
+            yield from attempt.clear_the_name(attempt.previous)
         yield "uploaded"
         if not attempt.say_uploaded():
+            yield "withdraw"
+            attempt.withdraw()
             return attempt.end("fenced")
     else:
         for earlier in range(attempt.uploaded_by, attempt.number):
@@ -94,15 +112,18 @@ def deliver(d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> 
             if attempt.take_over(earlier):
                 break
         else:
-            return (yield from attempt.infer())
+            yield "look where it went"
+            inferred = not attempt.is_seen()
+            yield "infer"
+            return (yield from attempt.finish(attempt.say_delivered(inferred=inferred, only_last=True)))
+    if d.existing == "replace_ours" and to.replaces:
+        yield "look again"
+        attempt.may_replace()
     yield "rename"
     if not attempt.rename():
         return attempt.end("fenced")
     yield "delivered"
-    state = attempt.say_delivered(inferred=False, only_last=False)
-    yield "tidy"
-    attempt.tidy()
-    return attempt.end(state)
+    return (yield from attempt.finish(attempt.say_delivered(inferred=False, only_last=False)))
 
 
 class _Attempt:
@@ -110,23 +131,32 @@ class _Attempt:
         self.d, self.store, self.to, self.ledger = d, store, to, ledger
         self.number = 0
         self.uploaded_by: int | None = None
-        self.previous = ""  # the interchange whose content may be replaced
+        self.previous: Event | None = None  # the delivery whose content may be replaced
 
     def end(self, state: State) -> Outcome:
+        if state == "fenced" and _delivered(self._events()):
+            state = "already"
         return Outcome(state, self.number, self.d.name)
 
     def temporary(self, attempt: int) -> str:
         return self.to.temporary(self.d.name, self.d.interchange, attempt)
 
+    def marker(self, attempt: int) -> str:
+        return self.to.temporary(self.d.name, f"{self.d.interchange}.marker", attempt)
+
+    def aside(self, previous: Event) -> str:
+        return self.to.aside(self.d.name, previous.stream)
+
     def claim(self) -> bool:
         """Become the last claimant; False when it has been delivered."""
         while True:
-            events = self.ledger.events(self.d.interchange)
-            if any(e.kind == "delivered" for e in events):
+            events = self._events()
+            if _delivered(events):
                 return False
+            if self.d.existing == "replace_ours":
+                self.previous = self._previous(events)
             self.number = _last_claim(events) + 1
-            uploaded = [e.data["attempt"] for e in events if e.kind == "uploaded"]
-            self.uploaded_by = uploaded[-1] if uploaded else None
+            self.uploaded_by = next((int(e.data["attempt"]) for e in events if e.kind == "uploaded"), None)
             if self._append("claim", events, attempt=self.number):
                 return True
 
@@ -136,58 +166,88 @@ class _Attempt:
         Raises:
             NameTaken: something else does, and it isn't ours to replace.
         """
-        if not self.to.exists(self.d.name):
-            return False
-        found = self.to.digest(self.d.name)
-        if self.d.existing == "replace_ours":
-            ours = [e for e in self.ledger.kind("delivered", integration=self.d.integration)
-                    if e.data["name"] == self.d.name and e.stream != self.d.interchange]  # fmt: skip
-            if ours and ours[-1].data["sha256"] == found:
-                self.previous = ours[-1].stream
+        match self._found():
+            case None:
                 return False
-        if found == self.d.sha256:
-            return True
-        raise NameTaken(
-            f"{self.d.interchange}: a different file stands under {self.d.name} at the partner; nothing was "
-            "overwritten. Next: find out whose it is, have it moved away, then clear deliver"
-        )
+            case found if self.previous is not None and found == self.previous.data["sha256"]:
+                return False
+            case self.d.sha256:
+                return True
+        raise self._taken()
+
+    def may_replace(self) -> None:
+        """Raises NameTaken when what stands under the final name is not ours."""
+        found = self._found()
+        # This content there already: another attempt was faster, and the rename will find that.
+        if found not in (None, self.d.sha256, self.previous and self.previous.data["sha256"]):
+            raise self._taken()
 
     def upload(self) -> None:
         with self.store.open(self.d.sha256) as payload:
-            self.to.put(self.temporary(self.number), payload)
+            try:
+                self.to.put(self.temporary(self.number), payload, self.d.bytes)
+            except (TransportError, TransportRefused):
+                self.withdraw()
+                raise
 
-    def verify(self) -> bool:
-        """Is the upload whole? False when it was tidied away by an attempt that has delivered since."""
-        mine = self.temporary(self.number)
-        try:
-            whole = self.to.verify(mine, self.d.bytes, self.d.sha256)
-        except Missing:
-            return False
-        if not whole:
-            self.to.remove(mine)
-            raise TransportError(f"{self.d.interchange}: what arrived for {self.d.name} is not whole")
-        return True
+    def verify(self) -> None:
+        if not self.to.verify(self.temporary(self.number), self.d.bytes, self.d.sha256):
+            self.withdraw()
+            raise TransportError(
+                f"{self.d.interchange}: what arrived under {self.d.name}'s temporary name is not whole"
+            )
 
-    def set_aside(self) -> bool:
-        """Clear the name of the previous content, which keeps until the next delivery; False when I was fenced."""
-        aside = self.to.aside(self.d.name, self.previous)
+    def withdraw(self) -> None:
+        """Remove what this attempt has uploaded, if the partner lets us: whoever delivers sweeps it up otherwise."""
+        with suppress(TransportError, TransportRefused):
+            self.to.remove(self.temporary(self.number))
+
+    def clear_the_name(self, previous: Event) -> Generator[str, None, None]:
+        """Set the previous content aside; see to it that its name there is taken for good."""
+        yield "set aside"
+        match self.set_aside(previous):
+            case "moved":
+                yield "check what was set aside"
+                if not self.is_previous(previous):
+                    yield "put back"
+                    self.put_back(previous)
+                    raise self._taken()
+            case "nothing there":
+                yield "make marker"
+                self.make_marker()
+                yield "place marker"
+                self.place_marker(previous)
+
+    def set_aside(self, previous: Event) -> Literal["moved", "nothing there", "done before"]:
         try:
-            self.to.rename(self.d.name, aside, replace=False)
-        except Missing:  # taken by the receiver
-            return True
+            self.to.rename(self.d.name, self.aside(previous), replace=False)
+        except Missing:  # taken by the receiver, or set aside by another attempt
+            return "done before" if self.to.exists(self.aside(previous)) else "nothing there"
         except Exists:
-            # Another attempt has set it aside: what stands there now is that attempt's, or a stranger's.
-            return self._still_last()
-        if self._still_last():
-            return True
-        self.to.rename(aside, self.d.name, replace=False)
-        return False
+            return "done before"
+        return "moved"
+
+    def is_previous(self, previous: Event) -> bool:
+        """By its content: whatever else has taken the name since it was looked at is not ours to move."""
+        return self.to.digest(self.aside(previous)) == str(previous.data["sha256"])
+
+    def put_back(self, previous: Event) -> None:
+        with suppress(Missing, Exists):
+            self.to.rename(self.aside(previous), self.d.name, replace=False)
+
+    def make_marker(self) -> None:
+        self.to.put(self.marker(self.number), BytesIO(), 0)
+
+    def place_marker(self, previous: Event) -> None:
+        try:
+            self.to.rename(self.marker(self.number), self.aside(previous), replace=False)
+        except Exists:
+            self.to.remove(self.marker(self.number))
 
     def say_uploaded(self) -> bool:
         while True:
-            events = self.ledger.events(self.d.interchange)
+            events = self._events()
             if _last_claim(events) != self.number or any(e.kind in ("uploaded", "delivered") for e in events):
-                self.to.remove(self.temporary(self.number))
                 return False
             if self._append("uploaded", events, attempt=self.number, temporary=self.temporary(self.number)):
                 return True
@@ -198,6 +258,12 @@ class _Attempt:
         except Missing:
             return False
         return True
+
+    def is_seen(self) -> bool:
+        """Is it certain that our content stands under the final name? Not when the previous one was the same."""
+        if self.previous is not None and self.previous.data["sha256"] == self.d.sha256:
+            return False
+        return self._found() == self.d.sha256
 
     def rename(self) -> bool:
         try:
@@ -214,10 +280,10 @@ class _Attempt:
         return True
 
     def say_delivered(self, *, inferred: bool, only_last: bool) -> State:
-        """Write that it is delivered, unless it is written; an inference only while my claim is the last."""
+        """Write that it is delivered, unless it is written; what wasn't done here only while my claim is the last."""
         while True:
-            events = self.ledger.events(self.d.interchange)
-            if any(e.kind == "delivered" for e in events):
+            events = self._events()
+            if _delivered(events):
                 return "already"
             if only_last and _last_claim(events) != self.number:
                 return "fenced"
@@ -227,31 +293,80 @@ class _Attempt:
             ):  # fmt: skip
                 return "inferred" if inferred else "delivered"
 
-    def infer(self) -> Steps:
-        """Say that it was delivered, though nobody here saw it."""
-        yield "infer"
-        state = self.say_delivered(inferred=True, only_last=True)
-        if state != "fenced":
-            yield "tidy"
-            self.tidy()
+    def finish(self, state: State) -> Steps:
+        """Who has delivered sweeps up after those that were killed, and gives up the backup before the last."""
+        if state in ("delivered", "inferred"):
+            for name in self.stumps():
+                yield "sweep"
+                self.sweep(name)
+            if self.d.existing == "replace_ours" and not self.to.replaces:
+                older = self._deliveries()[:-1]
+                for delivery in older[-1:]:
+                    yield "empty"
+                    self.empty(self.aside(delivery))
+                for delivery in older[-MARKERS - 1 : -MARKERS]:
+                    yield "sweep"
+                    self.sweep(self.aside(delivery))
         return self.end(state)
 
-    def tidy(self) -> None:
-        """Remove what attempts that were cut off left, now that it is delivered; and the generation before the last."""
-        for attempt in range(1, _last_claim(self.ledger.events(self.d.interchange)) + 1):
-            self.to.remove(self.temporary(attempt))
-        if self.to.replaces:
-            return
-        delivered = [e for e in self.ledger.kind("delivered", integration=self.d.integration)
-                     if e.data["name"] == self.d.name and e.stream != self.d.interchange]  # fmt: skip
-        if len(delivered) > 1:
-            self.to.remove(self.to.aside(self.d.name, delivered[-2].stream))
+    def stumps(self) -> list[str]:
+        """What attempts that were killed may have left."""
+        left = [self.temporary(n) for n in range(1, self.number)]
+        if self.previous is not None and not self.to.replaces:
+            left += [self.marker(n) for n in range(1, self.number)]
+        return left
 
-    def _still_last(self) -> bool:
-        events = self.ledger.events(self.d.interchange)
-        return _last_claim(events) == self.number and not any(e.kind == "delivered" for e in events)
+    def empty(self, name: str) -> None:
+        """Written over, not removed: the name stays taken."""
+        with suppress(TransportError, TransportRefused):
+            self.to.put(name, BytesIO(), 0)
 
-    def _append(self, kind: str, events: list[Event], **data: object) -> bool:
+    def sweep(self, name: str) -> None:
+        with suppress(TransportError, TransportRefused):
+            self.to.remove(name)
+
+    def _found(self) -> str | None:
+        """The hash of what stands under the final name."""
+        if not self.to.exists(self.d.name):
+            return None
+        try:
+            return self.to.digest(self.d.name)
+        except Missing:
+            return None
+
+    def _previous(self, events: Sequence[Event]) -> Event | None:
+        """The last delivery under this name.
+
+        Raises:
+            NameTaken: it is of an interchange that began after this one.
+        """
+        deliveries = self._deliveries()
+        if not deliveries:
+            return None
+        last = deliveries[-1]
+        if events and self.ledger.events(last.stream)[0].seq > events[0].seq:
+            raise NameTaken(
+                f"{self.d.interchange}: the newer {last.stream} was delivered as {self.d.name}; it is not replaced "
+                "by an older one. Next: nothing, or send this one's content as a correction"
+            )
+        return last
+
+    def _deliveries(self) -> list[Event]:
+        return [
+            e for e in self.ledger.kind("delivered", integration=self.d.integration)
+            if e.data["name"] == self.d.name and e.stream != self.d.interchange
+        ]  # fmt: skip
+
+    def _taken(self) -> NameTaken:
+        return NameTaken(
+            f"{self.d.interchange}: a different file stands under {self.d.name} at the partner; nothing was "
+            "overwritten. Next: find out whose it is, have it moved away, then clear deliver"
+        )
+
+    def _events(self) -> list[Event]:
+        return self.ledger.events(self.d.interchange)
+
+    def _append(self, kind: str, events: Sequence[Event], **data: object) -> bool:
         try:
             self.ledger.append(
                 self.d.interchange, kind, data, integration=self.d.integration, after=events[-1].seq if events else 0
@@ -261,5 +376,9 @@ class _Attempt:
         return True
 
 
-def _last_claim(events: list[Event]) -> int:
+def _delivered(events: Sequence[Event]) -> bool:
+    return any(e.kind == "delivered" for e in events)
+
+
+def _last_claim(events: Sequence[Event]) -> int:
     return max((int(e.data["attempt"]) for e in events if e.kind == "claim"), default=0)

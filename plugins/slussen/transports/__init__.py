@@ -1,23 +1,29 @@
 """Ways to move a file: one small interface, and what each protocol makes of it.
 
-Names are plain names in the endpoint's one folder (or dataset names): nothing leads out of it. Every network step is
-bounded by ``TIMEOUT``. A fault that passes is a ``TransportError``, one that doesn't a ``TransportRefused``.
+Names are plain names in the endpoint's one folder (or dataset names): nothing leads out of it. A name that is no UTF-8
+is a ``str`` with surrogate escapes, as Python's own file functions make them. Every network step is bounded by
+``TIMEOUT``. A fault that passes is a ``TransportError``, one that doesn't a ``TransportRefused``: by errno, or by
+the reply's code.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol, Self
 
 from slussen.errors import CallError, TransportError, TransportRefused
 
 TIMEOUT = 30  # seconds that one network step may take
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+FOREIGN = ("cp1252", "cp850")  # what partners' machines write names in, where it isn't UTF-8
 
 
 class Missing(TransportError):
-    """There is no such file: for a delivery, somebody else has moved it."""
+    """There is no such file: for a delivery, somebody else has moved it. Never said on a mere refusal."""
 
 
 class Exists(TransportRefused):
@@ -26,7 +32,7 @@ class Exists(TransportRefused):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file at an endpoint; ``modified`` is whatever the server says, to be compared with itself only."""
+    """A file at an endpoint: ``size`` in bytes; ``modified`` is whatever the server says, compared with itself only."""
 
     name: str
     size: int
@@ -40,26 +46,31 @@ class Sink(Protocol):
 
 
 class Transport(Protocol):
-    """An open way to an endpoint."""
+    """An open way to an endpoint; a context manager."""
 
     replaces: bool  # does a rename onto an existing name replace it?
 
     def entries(self, pattern: str) -> list[Entry]:
-        """The files whose names match (``*``, ``?``), without temporary ones."""
+        """The files whose names match (``*``, ``?``), without hidden ones. A name that can't be used comes last, and
+        is refused when it is fetched: the others go on, and it isn't passed over in silence."""
         ...
 
     def fetch(self, name: str, sink: Sink) -> None:
-        """Copy a file into the sink. Raises Missing."""
+        """Copy a file into the sink, and check that it is as long as it was said to be. Raises Missing."""
         ...
 
-    def put(self, name: str, source: BinaryIO) -> None:
-        """Write a file of this (temporary) name, replacing a stump of it; durable where we can make it so."""
+    def put(self, name: str, source: BinaryIO, size: int) -> None:
+        """Write a file of this (temporary) name and size, replacing a stump of it; durable where we can make it so."""
         ...
 
     def exists(self, name: str) -> bool: ...
 
+    def stat(self, name: str) -> Entry | None:
+        """The file as ``entries`` would show it, or None."""
+        ...
+
     def digest(self, name: str) -> str:
-        """The SHA-256 of what stands there, read back. Raises Missing."""
+        """The SHA-256 of what stands there, by the server or read back. Raises Missing."""
         ...
 
     def verify(self, name: str, size: int, sha256: str) -> bool:
@@ -67,15 +78,21 @@ class Transport(Protocol):
         ...
 
     def rename(self, old: str, new: str, *, replace: bool) -> None:
-        """Give a file its other name, at once. Raises Missing, Exists."""
+        """Give a file its other name, in one step. Raises Missing, Exists."""
         ...
 
     def remove(self, name: str) -> None:
         """Remove a file; it is no fault when there is none."""
         ...
 
-    def archive(self, name: str) -> str:
-        """Move a collected file to the archive at its source; where it is now."""
+    def archive(self, name: str, seen: Entry | None = None) -> str:
+        """Move a collected file to the archive at its source, over nothing that is there; where it is now.
+
+        With ``seen``, what was collected: a file that has taken its name since is put back.
+
+        Raises:
+            TransportError: that happened; the next collection finds the new file.
+        """
         ...
 
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
@@ -99,11 +116,47 @@ def plain(name: str) -> str:
     Raises:
         CallError: it is empty, leads elsewhere, or holds control characters.
     """
-    if not name or name in (".", "..") or "/" in name or "\\" in name or CONTROL.search(name):
+    if not is_plain(name):
         raise CallError(f"{name!r} is no plain file name")
     return name
+
+
+def is_plain(name: str) -> bool:
+    """Does this name stay in its folder, on its line, and in its command?"""
+    return not (name in ("", ".", "..") or "/" in name or "\\" in name or CONTROL.search(name))
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Does a listed name match, however its letters are composed or encoded? Hidden names never do."""
+    if name.startswith("."):
+        return False
+    spellings = [name]
+    raw = name.encode("utf-8", "surrogateescape")
+    if not name.isascii() and raw != name.encode("utf-8", "replace"):
+        spellings += [raw.decode(encoding, "replace") for encoding in FOREIGN]
+    pattern = unicodedata.normalize("NFC", pattern)
+    return any(fnmatchcase(unicodedata.normalize("NFC", spelling), pattern) for spelling in spellings)
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By name, those that can't be used last."""
+    return sorted(entries, key=lambda e: (not is_plain(e.name), e.name))
+
+
+def versions(name: str) -> Iterable[str]:
+    """Names for the archive, until one is free: ``a.txt``, ``a.txt.2``, ``a.txt.3`` …"""
+    yield name
+    n = 1
+    while True:
+        n += 1
+        yield f"{name}.{n}"
 
 
 def temporary_name(name: str, interchange: str, attempt: int) -> str:
     """``.<final>.<interchange>.<attempt>.tmp``: hidden, and matched by no consumer's pattern."""
     return f".{name}.{interchange}.{attempt}.tmp"
+
+
+def aside_name(name: str, interchange: str) -> str:
+    """``.<final>.<interchange>.old``: hidden, and one for each interchange that stood under the name."""
+    return f".{name}.{interchange}.old"

@@ -9,18 +9,29 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import Entry, Exists, Missing, Sink, plain, temporary_name
+from slussen.transports import (
+    Entry,
+    Exists,
+    Missing,
+    Sink,
+    aside_name,
+    in_order,
+    is_plain,
+    matches,
+    plain,
+    temporary_name,
+    versions,
+)
 
 CHUNK = 1 << 20
 ARCHIVE = "archive"
 RENAME_NOREPLACE = 1
-FINAL = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+FINAL = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
 
 
 class Directory:
@@ -29,38 +40,53 @@ class Directory:
     replaces = True
 
     def __init__(self, folder: str | Path) -> None:
-        with _said(f"opening {folder}"):
-            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with _said(f"opening {folder}"):
+                self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except Missing:
+            raise TransportRefused(f"opening {folder}: there is no such directory") from None
         self._path = Path(folder)
 
     def entries(self, pattern: str) -> list[Entry]:
-        found = []
         with _said(f"listing {self._path}"):
-            for name in sorted(os.listdir(self._folder)):  # noqa: PTH208 (of an open folder)
-                if name.startswith(".") or not fnmatchcase(name, plain(pattern)):
-                    continue
-                try:
-                    s = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(s.st_mode):
-                    found.append(Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}"))
-        return found
+            names = [n for n in os.listdir(self._folder) if matches(n, pattern)]  # noqa: PTH208 (of an open folder)
+            return in_order(e for e in map(self._entry, names) if e is not None)
+
+    def stat(self, name: str) -> Entry | None:
+        with _said(f"looking for {name}"):
+            return self._entry(plain(name))
+
+    def _entry(self, name: str, folder: int | None = None) -> Entry | None:
+        try:
+            s = os.stat(name, dir_fd=self._folder if folder is None else folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}") if stat.S_ISREG(s.st_mode) else None
 
     def fetch(self, name: str, sink: Sink) -> None:
         with _said(f"reading {name}"), self._open(name) as file:
-            while chunk := file.read(CHUNK):
-                sink.write(chunk)
+            size, got = os.fstat(file.fileno()).st_size, 0
+            while got <= size and (chunk := file.read(CHUNK)):  # a writer that never ends isn't chased
+                got += sink.write(chunk)
+            if (got, size) != (size, os.fstat(file.fileno()).st_size):
+                raise TransportError(f"reading {name}: it is still being written")
 
-    def put(self, name: str, source: BinaryIO) -> None:
+    def put(self, name: str, source: BinaryIO, size: int) -> None:
         with _said(f"writing {name}"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with os.fdopen(os.open(plain(name), flags, 0o640, dir_fd=self._folder), "wb") as file:
+            with os.fdopen(self._create(plain(name)), "wb") as file:
                 while chunk := source.read(CHUNK):
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
             os.fsync(self._folder)
+
+    def _create(self, name: str) -> int:
+        # Always a new file: what somebody has put there (a pipe, a link to another file) is not written into.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with suppress(FileExistsError):
+            return os.open(name, flags, 0o640, dir_fd=self._folder)
+        os.unlink(name, dir_fd=self._folder)
+        return os.open(name, flags, 0o640, dir_fd=self._folder)
 
     def exists(self, name: str) -> bool:
         with _said(f"looking for {name}"):
@@ -75,47 +101,57 @@ class Directory:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def verify(self, name: str, size: int, sha256: str) -> bool:
+        """By reading it back."""
         return self.digest(name) == sha256
 
     def rename(self, old: str, new: str, *, replace: bool) -> None:
+        """Refuses a name that is taken in the same step where the file system can, else by a look before.
+
+        Not by a link and an unlink: an attempt killed between the two leaves its file under both names, and when a
+        receiver takes the one, the next attempt delivers the other (``test_delivery.py`` finds that schedule).
+        """
         with _said(f"renaming to {new}"):
-            if replace:
+            if replace or not _rename_new(self._folder, plain(old), self._folder, plain(new)):
+                if not replace and self.exists(new):
+                    os.stat(old, dir_fd=self._folder, follow_symlinks=False)  # missing goes before taken
+                    raise FileExistsError
                 os.rename(plain(old), plain(new), src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            else:
-                _rename_new(self._folder, plain(old), self._folder, plain(new))
             os.fsync(self._folder)
 
     def remove(self, name: str) -> None:
-        with _said(f"removing {name}"):
-            try:
-                os.unlink(plain(name), dir_fd=self._folder)
-            except FileNotFoundError:
-                return
+        with _said(f"removing {name}"), suppress(FileNotFoundError):
+            os.unlink(plain(name), dir_fd=self._folder)
             os.fsync(self._folder)
 
-    def archive(self, name: str) -> str:
+    def archive(self, name: str, seen: Entry | None = None) -> str:
         with _said(f"archiving {name}"):
             with suppress(FileExistsError):
                 os.mkdir(ARCHIVE, 0o750, dir_fd=self._folder)
             folder = os.open(ARCHIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
             try:
-                for archived in _versions(name):
-                    try:
-                        _rename_new(self._folder, plain(name), folder, archived)
-                    except FileExistsError:
-                        continue
-                    os.fsync(folder)
-                    os.fsync(self._folder)
-                    return f"{ARCHIVE}/{archived}"
+                archived = self._archive(plain(name), folder)
+                moved = self._entry(archived, folder)
+                if seen is not None and (moved is None or (moved.size, moved.modified) != (seen.size, seen.modified)):
+                    _move_new(folder, archived, self._folder, name)
+                    raise TransportError(f"archiving {name}: another file has taken the name since it was collected")
+                os.fsync(folder)
+                os.fsync(self._folder)
             finally:
                 os.close(folder)
+        return f"{ARCHIVE}/{archived}"
+
+    def _archive(self, name: str, folder: int) -> str:
+        for archived in versions(name):
+            with suppress(FileExistsError):
+                _move_new(self._folder, name, folder, archived)
+                return archived
         raise AssertionError("unreachable")
 
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return temporary_name(name, interchange, attempt)
 
     def aside(self, name: str, interchange: str) -> str:
-        return f".{name}.{interchange}.old"
+        return aside_name(name, interchange)
 
     def close(self) -> None:
         os.close(self._folder)
@@ -128,37 +164,34 @@ class Directory:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[BufferedReader]:
+        if not is_plain(name):
+            raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
         # Not following links, and not waiting for the writer of a named pipe.
-        descriptor = os.open(plain(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise TransportRefused(f"{name} is no regular file")
             yield file
 
 
-def _versions(name: str) -> Iterator[str]:
-    yield name
-    n = 1
-    while True:
-        n += 1
-        yield f"{name}.{n}"
-
-
-def _rename_new(old_folder: int, old: str, new_folder: int, new: str) -> None:
-    """Rename, refusing an existing target in the same step: Linux's renameat2, else a link and an unlink.
-
-    The second way is two steps: a crash between them leaves both names on the one file.
-    """
+def _rename_new(old_folder: int, old: str, new_folder: int, new: str) -> bool:
+    """Rename, refusing an existing target in the same step; False where the system or the file system can't."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        done = libc.renameat2(old_folder, os.fsencode(old), new_folder, os.fsencode(new), RENAME_NOREPLACE)
-        if done == 0:
-            return
-        number = ctypes.get_errno()
-        if number not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(number, os.strerror(number))
-    os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=False)
-    os.unlink(old, dir_fd=old_folder)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if not libc.renameat2(old_folder, os.fsencode(old), new_folder, os.fsencode(new), RENAME_NOREPLACE):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _move_new(old_folder: int, old: str, new_folder: int, new: str) -> None:
+    """Move over nothing that is there; killed halfway, some file systems leave both names on the one file."""
+    if not _rename_new(old_folder, old, new_folder, new):
+        os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=False)
+        os.unlink(old, dir_fd=old_folder)
 
 
 @contextmanager
