@@ -66,7 +66,7 @@ def collect(
     if repeat_of:
         data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "repeat_of": repeat_of, "run": run_id}
         ledger.append(interchange, "repeated", data, integration=integration)
-        source.archive(entry.name)
+        source.archive(entry.name, entry)
         return Collected(interchange, entry.name, sink.bytes, sink.sha256, repeat_of)
     if "collected" not in done:
         ledger.append(
@@ -76,7 +76,7 @@ def collect(
             integration=integration,
             after=events[-1].seq if events else 0,
         )
-    archived = source.archive(entry.name)
+    archived = source.archive(entry.name, entry)
     ledger.append(interchange, "archived", {"name": archived}, integration=integration)
     return Collected(interchange, entry.name, sink.bytes, sink.sha256)
 
