@@ -23,6 +23,7 @@ from rich.console import Console
 
 from sandbox import bosko, leaks, processes
 from sandbox.demo import Player, compare, ended
+from sandbox.hanna import question_file
 from sandbox.population import Population, canaries
 from sandbox.scenario import Run, Week, moment, week
 from sandbox.stack import FIRST_DAY, Stack
@@ -381,3 +382,22 @@ def test_the_same_seed_makes_the_same_bytes() -> None:
     one, other = (Population.of(7, 300, FIRST_DAY) for _ in range(2))
     assert one.people == other.people
     assert one.week(8, FIRST_DAY) == other.week(8, FIRST_DAY)
+
+
+def test_a_file_that_is_still_written_is_waited_for_and_then_taken_whole(stack: Stack, played: Week) -> None:
+    assert stack.airflow is not None
+    monday = FIRST_DAY + timedelta(days=7)
+    at = moment(monday, "09:00")
+    folder, name = stack.hanna / "files", f"SKV-INFIL-{monday:%Y%m%d}.TXT"
+    whole = question_file(sorted(bosko.population_of(stack.superuser["bosko"], monday).people)[::50], 9)
+    (folder / name).write_bytes(whole[:200])
+    run = Run("skv_weekdays", f"{monday}", at, at)
+    trigger(stack, run)
+    for size in range(300, len(whole), 200):
+        time.sleep(0.7)
+        (folder / name).write_bytes(whole[:size])
+    (folder / name).write_bytes(whole)
+    until(stack, run, "skv.file.deliver", "success")
+    collected = next(e for e in stack.ledger.kind("collected", integration="skv") if e.data["name"] == name)
+    assert collected.data["bytes"] == len(whole)
+    assert (stack.skv / name).read_bytes().decode("cp1252") == whole.decode("cp437")
