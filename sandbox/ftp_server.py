@@ -52,6 +52,7 @@ class Files(FTPHandler):  # type: ignore[misc]
     """Plain files."""
 
     banner = "HANNA files"
+    unicode_errors = "surrogateescape"  # names are bytes
 
 
 class Mainframe(FTPHandler):  # type: ignore[misc]

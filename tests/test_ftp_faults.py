@@ -1,0 +1,306 @@
+"""Servers that lie, refuse, cut off or trickle: each a real server with one fault, on loopback."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyftpdlib.ioloop import IOLoop
+
+from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
+from slussen.errors import TransportError, TransportRefused
+from slussen.transports import Exists, Missing, ftp
+from slussen.transports.ftp import Ftp
+from slussen.transports.mvs import Mvs
+
+CONTENT = b"x" * 100_000
+
+
+@contextmanager
+def serving(handler: type, root: Path) -> Iterator[int]:
+    """The port of a server in a thread of its own."""
+    face = server(handler, root, loop=IOLoop())
+    going = True
+
+    def serve() -> None:
+        while going:
+            face.serve_forever(timeout=0.01, blocking=False)
+        face.close_all()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield face.address[1]
+    finally:
+        going = False
+        thread.join()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Callable[..., Ftp]]:
+    """Opens an FTP client of a server with this fault."""
+    from contextlib import ExitStack
+
+    with ExitStack() as open_:
+
+        def start(handler: type, kind: type[Ftp] = Ftp, **more: Any) -> Ftp:
+            port = open_.enter_context(serving(handler, tmp_path))
+            return open_.enter_context(kind("127.0.0.1", port, USER, PASSWORD, **more))
+
+        yield start
+
+
+class RefusesRenames(Files):
+    def ftp_RNFR(self, path: str) -> None:
+        self.respond("550 Permission denied.")
+
+
+class RefusesDatasetRenames(Mainframe):
+    def ftp_RNTO(self, path: str) -> None:
+        self.respond("550 Not authorized.")
+
+
+class HidesSizes(RefusesRenames):
+    """And refuses to tell a size: two 550 that don't mean that there is no file."""
+
+    def ftp_SIZE(self, path: str) -> None:
+        self.respond("550 Permission denied.")
+
+
+@pytest.mark.parametrize("handler", [RefusesRenames, HidesSizes])
+def test_a_refusal_is_never_taken_for_a_missing_file(faulty: Callable[..., Ftp], tmp_path: Path, handler: type) -> None:
+    """A delivery would infer that its file has gone through."""
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(TransportRefused) as caught:
+        faulty(handler).rename("a", "b", replace=False)
+    assert not isinstance(caught.value, Exists)
+
+
+def test_nor_is_a_mainframes(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    (tmp_path / "A.B").write_bytes(b"x" * 80)
+    with pytest.raises(TransportRefused) as caught:
+        faulty(RefusesDatasetRenames, Mvs).rename("A.B", "A.C", replace=False)
+    assert not isinstance(caught.value, Exists)
+    with pytest.raises(Missing):
+        faulty(Mainframe, Mvs).rename("A.X", "A.C", replace=False)
+
+
+class Busy(Files):
+    reply = "450 Busy."
+
+    def ftp_STOR(self, file: str, mode: str = "w") -> None:
+        self.respond(self.reply)
+
+    def ftp_DELE(self, path: str) -> None:
+        self.respond(self.reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "passing"),
+    [
+        ("450 Busy.", True), ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
+        ("550 Data set in use by another job.", True), ("550 Denied.", False), ("553 Not allowed.", False),
+        ("532 Need account.", False),
+    ],
+)  # fmt: skip
+def test_the_reply_code_says_whether_it_passes(faulty: Callable[..., Ftp], reply: str, passing: bool) -> None:
+    client = faulty(type("Busy", (Busy,), {"reply": reply}))
+    with pytest.raises(TransportError if passing else TransportRefused):
+        client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+
+
+class LosesTheReply(Files):
+    """The rename is done, and the connection gone."""
+
+    def ftp_RNTO(self, path: str) -> None:
+        self.fs.rename(self._rnfr, path)
+        self.close()
+
+
+def test_a_lost_reply_passes_and_the_connection_is_not_used_again(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    client = faulty(LosesTheReply)
+    with pytest.raises(TransportError, match="connection failed"):
+        client.rename("a", "b", replace=False)
+    assert (tmp_path / "b").exists()
+    with pytest.raises(TransportError, match="closed"):
+        client.exists("b")
+
+
+class Shortens(Files):
+    """Says a file is longer than what it sends, and that all is well."""
+
+    def ftp_SIZE(self, path: str) -> None:
+        self.respond("213 200000")
+
+
+class Lengthens(Files):
+    def ftp_SIZE(self, path: str) -> None:
+        self.respond("213 10")
+
+
+@pytest.mark.parametrize("handler", [Shortens, Lengthens])
+def test_what_is_not_as_long_as_it_was_said_to_be_is_not_taken(
+    faulty: Callable[..., Ftp], tmp_path: Path, handler: type
+) -> None:
+    (tmp_path / "a").write_bytes(CONTENT)
+    with pytest.raises(TransportError):
+        faulty(handler).fetch("a", io.BytesIO())
+
+
+class Drops(Files):
+    """Keeps half of what it gets, and says that all is well."""
+
+    def on_file_received(self, file: str) -> None:
+        with Path(file).open("r+b") as stored:
+            stored.truncate(len(CONTENT) // 2)
+
+
+class Garbles(Files):
+    """As many bytes, other ones."""
+
+    def on_file_received(self, file: str) -> None:
+        Path(file).write_bytes(b"y" * len(CONTENT))
+
+
+class Hashes(Garbles):
+    """And tells the truth about it."""
+
+    proto_cmds = Files.proto_cmds | {
+        "XSHA256": {"perm": "r", "auth": True, "arg": True, "help": "hash"},
+    }
+
+    def ftp_FEAT(self, line: str) -> None:
+        self.push("211-Features supported:\r\n SIZE\r\n MDTM\r\n XSHA256\r\n")
+        self.respond("211 End FEAT.")
+
+    def ftp_XSHA256(self, path: str) -> None:
+        self.respond(f"250 {sha256(Path(path).read_bytes()).hexdigest().upper()}")
+
+
+@pytest.mark.parametrize(
+    ("handler", "read_back", "whole"),
+    [
+        (Files, False, True),
+        (Drops, False, False),
+        (Garbles, False, True),  # nobody can know
+        (Garbles, True, False),
+        (Hashes, False, False),
+    ],
+)
+def test_size_hash_or_reading_back_decide_whether_it_arrived(
+    faulty: Callable[..., Ftp], handler: type, read_back: bool, whole: bool
+) -> None:
+    client = faulty(handler, read_back=read_back)
+    client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    assert client.verify("a", len(CONTENT), sha256(CONTENT).hexdigest()) is whole
+
+
+class NoListings(Files):
+    """An old server: no MLSD, no MDTM, an empty folder is an error."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd in ("MLSD", "MLST", "MDTM", "FEAT", "OPTS"):
+            self.respond("500 Unknown command.")
+        elif cmd == "NLST" and not any(Path(self.fs.root).iterdir()):
+            self.respond("550 No files found.")
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+def test_an_old_server_is_listed_by_names(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    client = faulty(NoListings)
+    assert client.entries("*") == []
+    (tmp_path / "folder").mkdir()
+    for name in ("b.txt", "a.txt", "c.dat"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert [(e.name, e.size) for e in client.entries("*.txt")] == [("a.txt", 5), ("b.txt", 5)]
+    assert client.archive("a.txt", client.stat("a.txt")) == "archive/a.txt"
+
+
+class Elsewhere(Files):
+    """Sends its clients' data connections to another host."""
+
+    masquerade_address = "192.0.2.1"
+
+    def ftp_EPSV(self, line: str) -> None:
+        self.respond("500 Unknown command.")
+
+
+def test_data_goes_to_the_control_connections_peer_only(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    client = faulty(Elsewhere)
+    client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_trickle_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ftp, "TIMEOUT", 0.5)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def speak() -> None:
+        control, _ = listener.accept()
+        data = socket.create_server(("127.0.0.1", 0))
+        replies = {
+            "USER": "230 in", "FEAT": "500 no", "TYPE": "200 ok", "SIZE": "213 1000", "EPSV": "500 no",
+            "PASV": f"227 (127,0,0,1,{data.getsockname()[1] >> 8},{data.getsockname()[1] & 255})", "RETR": "150 here",
+        }  # fmt: skip
+        control.sendall(b"220 hello\r\n")
+        with control, control.makefile("r") as lines:
+            for line in lines:
+                control.sendall((replies.get(line[:4].strip(), "500 no") + "\r\n").encode())
+                if line.startswith("RETR"):
+                    sink, _ = data.accept()
+                    with sink:
+                        for _ in range(40):
+                            threading.Event().wait(0.1)
+                            try:
+                                sink.sendall(b"x")
+                            except OSError:
+                                return
+
+    threading.Thread(target=speak, daemon=True).start()
+    client = Ftp("127.0.0.1", listener.getsockname()[1], "u", "p")
+    with pytest.raises(TransportError, match="connection failed"):
+        client.fetch("a", io.BytesIO())
+    listener.close()
+
+
+def test_a_command_cannot_be_put_into_a_name(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    from slussen.errors import CallError
+
+    (tmp_path / "a").write_bytes(b"x")
+    client = faulty(Files)
+    for name in ("x\r\nDELE a", "x\nDELE a"):
+        with pytest.raises(CallError):
+            client.rename(name, "b", replace=False)
+        with pytest.raises(TransportRefused):
+            client.fetch(name, io.BytesIO())
+    assert (tmp_path / "a").exists()
+
+
+def test_a_broken_upload_leaves_no_dataset(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    """z/OS keeps the stump unless CONDDISP=DELETE was said."""
+
+    class Breaks(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= 800:
+                raise ConnectionResetError
+            return super().read(800)
+
+    client = faulty(Mainframe, Mvs, record_length=80)
+    client.put("A.WHOLE", io.BytesIO(b"x" * 1600), 1600)
+    with pytest.raises(TransportError):
+        client.put("A.BROKEN", Breaks(b"x" * 1600), 1600)
+    deadline = threading.Event()
+    for _ in range(50):
+        if not (tmp_path / "A.BROKEN").exists():
+            break
+        deadline.wait(0.05)
+    assert [f.name for f in tmp_path.iterdir()] == ["A.WHOLE"]
