@@ -18,7 +18,7 @@ from sandbox.postgres import Server
 from slussen import settings
 from slussen.database import migrate
 from slussen.errors import TechnicalError
-from slussen.ledger import Conflict, Ledger, book
+from slussen.ledger import Conflict, Interchange, Ledger, book
 
 NAMES = count(1)
 
@@ -160,7 +160,8 @@ def test_pages_of_the_list_are_the_whole_list(ledger: Ledger) -> None:
     ledger.number("a", "a-0")
     whole = ledger.interchanges()
     assert [i.id for i in whole] == ["a-0", "b-1", "a-2", "b-3", "a-4", "b-5", "a-6"]
-    pages, before = [], None
+    pages: list[Interchange] = []
+    before = None
     while page := ledger.interchanges(limit=3, before=before):
         pages, before = page + pages, page[0].seq
     assert pages == whole
