@@ -157,8 +157,17 @@ class TaggedReader:
         for number, (first, last) in enumerate(spans, 1):
             depth = np.cumsum(code == int(first)) - np.cumsum(code == int(last))
             inside[(depth > 0) | (code == int(last))] = number
-        rows = {f.at: np.flatnonzero((code == int(f.at)) & (inside == 0) & (post > 0))
-                for f in self.layout.of(self.layout.count)}  # fmt: skip
+        # The lines of each term, found by one sort instead of a look at all lines for every term.
+        order = np.argsort(code, kind="stable")
+        in_order = code[order]
+
+        def of_term(term: int | str, group: int) -> Ints:
+            first, last = np.searchsorted(in_order, (int(term), int(term) + 1))
+            where: Ints = order[first:last]
+            found: Ints = where[(inside[where] == group) & (post[where] > 0)]
+            return found
+
+        rows = {f.at: of_term(f.at, 0) for f in self.layout.of(self.layout.count)}
         self._unknown(code, inside, terms)
         main = {str(term): (where, post[where] - 1) for term, where in rows.items()}
         yield self._batch(self.layout.count, lines, total, main, at, 9)
@@ -171,7 +180,8 @@ class TaggedReader:
             row = np.cumsum(begins) - 1
             cells = {}
             for f in self.layout.of(name):
-                where = np.flatnonzero((code == int(f.at)) & (inside == number) & (row >= 0))
+                where = of_term(f.at, number)
+                where = where[row[where] >= 0]
                 cells[str(f.at)] = (where, row[where])
             first_of_post = np.concatenate(([True], owner[1:] != owner[:-1]))
             begin = np.maximum.accumulate(np.where(first_of_post, np.arange(len(heads)), 0))
