@@ -336,7 +336,7 @@ def told(rows: list[dict[str, object]]) -> list[tuple[tuple[str, str], ...]]:
 def test_a_population_file_reads_as_the_slow_reader_reads_it_however_it_is_cut(
     monkeypatch: pytest.MonkeyPatch, chunk: int, end: bytes
 ) -> None:
-    from slussen.records import parse as module
+    from slussen.records import source as module
 
     monkeypatch.setattr(module.Source.read, "__defaults__", (chunk,))
     data = weeks_file().replace(b"\n", end)
@@ -401,7 +401,7 @@ def test_an_endless_file_without_posts_does_not_fill_the_memory(monkeypatch: pyt
 
     monkeypatch.setattr(tagged, "LONGEST_POST", 1000)
     monkeypatch.setattr(tagged, "CHUNK", 1000)
-    from slussen.records import parse as module
+    from slussen.records import source as module
 
     monkeypatch.setattr(module.Source.read, "__defaults__", (500,))
     _, _, findings = parse(b"#DATA_START\n#POST_START\n" + b"#UP 01014 x\n" * 1000)

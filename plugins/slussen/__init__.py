@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slussen.integration import Integration, directory, document, extract, ftp, load, mvs, relay, sql, tags
+    from slussen.integration import Integration, directory, document, ftp, mvs, sql, tags
+    from slussen.shapes import extract, load, relay
     from slussen.timetables import At, Window, day
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'slussen' has no attribute {name!r}")
-    module = "slussen.timetables" if name in ("At", "Window", "day") else "slussen.integration"
-    return getattr(import_module(module), name)
+    places = {"timetables": ("At", "Window", "day"), "shapes": ("extract", "load", "relay")}
+    place = next((p for p, names in places.items() if name in names), "integration")
+    return getattr(import_module(f"slussen.{place}"), name)

@@ -1,4 +1,4 @@
-"""The declaration of an integration, and the three shapes that carry one out.
+"""The declaration of an integration.
 
 A declaration is data: who, what, from where, to where, in which format and encoding, with which policy. Encoding and
 frame belong to an endpoint (what that partner speaks); the layout is neither's.
@@ -7,12 +7,9 @@ frame belong to an endpoint (what that partner speaks); the layout is neither's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from slussen.errors import CallError
-
-if TYPE_CHECKING:
-    from airflow.sdk import TaskGroup
 
 Persons = Literal["block", "mask", "pass", "hold", "none"]
 Transport = Literal["database", "directory", "ftp", "mvs"]
@@ -88,62 +85,6 @@ class Integration:
     def __post_init__(self) -> None:
         if self.persons in ("pass", "hold") and not self.persons_reason:
             raise CallError(f"{self.key}: persons={self.persons!r} needs its persons_reason")
-
-
-def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
-    """BoSko's database to a partner's file: extract → gate → render → deliver.
-
-    Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
-    """
-    from airflow.sdk import TaskGroup
-
-    from slussen.operators import DeliverOperator, ExtractOperator, GateOperator, RenderOperator
-
-    with TaskGroup(integration.key, tooltip=integration.title) as group:
-        staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
-        gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
-        rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
-        DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
-    return group
-
-
-def load(integration: Integration) -> TaskGroup:
-    """A partner's files into BoSko's database: collect, then for each file stage → gate → merge."""
-    from airflow.sdk import TaskGroup, task_group
-
-    from slussen.operators import CollectOperator, GateOperator, MergeOperator, StageOperator
-
-    with TaskGroup(integration.key, tooltip=integration.title) as group:
-        collected = CollectOperator(task_id="collect", integration=integration)
-
-        @task_group(group_id="file")
-        def one(manifest: dict[str, object]) -> None:
-            staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
-            gated = GateOperator(task_id="gate", integration=integration, kind="load", manifest=staged.output)
-            MergeOperator(task_id="merge", integration=integration, manifest=gated.output)
-
-        one.expand(manifest=collected.output)
-    return group
-
-
-def relay(integration: Integration) -> TaskGroup:
-    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver."""
-    from airflow.sdk import TaskGroup, task_group
-
-    from slussen.operators import CollectOperator, ConvertOperator, DeliverOperator, GateOperator, StageOperator
-
-    with TaskGroup(integration.key, tooltip=integration.title) as group:
-        collected = CollectOperator(task_id="collect", integration=integration)
-
-        @task_group(group_id="file")
-        def one(manifest: dict[str, object]) -> None:
-            staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
-            gated = GateOperator(task_id="gate", integration=integration, kind="relay", manifest=staged.output)
-            converted = ConvertOperator(task_id="convert", integration=integration, manifest=gated.output)
-            DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output)
-
-        one.expand(manifest=collected.output)
-    return group
 
 
 def document(*integrations: Integration) -> str:

@@ -13,8 +13,8 @@ from slussen.records import identities
 from slussen.records.codepages import UNDEFINED, codepage
 from slussen.records.layout import FieldSpec, Layout
 from slussen.records.letters import Ints, decimals, strings
-from slussen.records.parse import Source
 from slussen.records.render import ENDS
+from slussen.records.source import Source
 
 RECORDS = 8192  # a block
 Matrix = NDArray[np.uint16]

@@ -7,35 +7,16 @@ its batch and a located finding; all of a file's findings are found in one pass,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
 from slussen.errors import Findings
+from slussen.records.fixed import FixedReader
 from slussen.records.layout import Layout
-
-CHUNK = 8 << 20
-
-
-class Source:
-    """A stream that is counted and hashed as it is read."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-        self.bytes = 0
-
-    def read(self, size: int = CHUNK) -> bytes:
-        data = self._stream.read(size)
-        self._hash.update(data)
-        self.bytes += len(data)
-        return data
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+from slussen.records.source import Source
+from slussen.records.tagged import TaggedReader
 
 
 class Reader(Protocol):
@@ -52,9 +33,6 @@ class Parsed:
     """The batches of a file, by its layout, in this encoding and frame (``lf``, ``crlf``, ``fixed``)."""
 
     def __init__(self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
-        from slussen.records.fixed import FixedReader
-        from slussen.records.tagged import TaggedReader
-
         self._source = Source(stream)
         kind = FixedReader if layout.kind == "fixed" else TaggedReader
         self._reader: Reader = kind(self._source, layout, encoding, frame, findings)

@@ -19,7 +19,7 @@ from slussen.records import identities
 from slussen.records.codepages import UNDEFINED, codepage
 from slussen.records.layout import FieldSpec, Layout
 from slussen.records.letters import Bools, Ints, spread, strings
-from slussen.records.parse import CHUNK, Source
+from slussen.records.source import CHUNK, Source
 
 LONGEST_POST = 4 << 20  # bytes: a post that hasn't ended by then never will
 AGAIN = "correct it at the sender, and have the file sent again"

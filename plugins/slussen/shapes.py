@@ -1,0 +1,61 @@
+"""The three shapes that carry out an integration, built from the same operators: extract, load, relay."""
+
+from __future__ import annotations
+
+from airflow.sdk import TaskGroup, task_group
+
+from slussen.integration import Integration
+from slussen.operators import (
+    CollectOperator,
+    ConvertOperator,
+    DeliverOperator,
+    ExtractOperator,
+    GateOperator,
+    MergeOperator,
+    RenderOperator,
+    StageOperator,
+)
+
+
+def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
+    """BoSko's database to a partner's file: extract → gate → render → deliver.
+
+    Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
+    """
+    with TaskGroup(integration.key, tooltip=integration.title) as group:
+        staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
+        gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
+        rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
+        DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+    return group
+
+
+def load(integration: Integration) -> TaskGroup:
+    """A partner's files into BoSko's database: collect, then for each file stage → gate → merge."""
+    with TaskGroup(integration.key, tooltip=integration.title) as group:
+        collected = CollectOperator(task_id="collect", integration=integration)
+
+        @task_group(group_id="file")
+        def one(manifest: dict[str, object]) -> None:
+            staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
+            gated = GateOperator(task_id="gate", integration=integration, kind="load", manifest=staged.output)
+            MergeOperator(task_id="merge", integration=integration, manifest=gated.output)
+
+        one.expand(manifest=collected.output)
+    return group
+
+
+def relay(integration: Integration) -> TaskGroup:
+    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver."""
+    with TaskGroup(integration.key, tooltip=integration.title) as group:
+        collected = CollectOperator(task_id="collect", integration=integration)
+
+        @task_group(group_id="file")
+        def one(manifest: dict[str, object]) -> None:
+            staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
+            gated = GateOperator(task_id="gate", integration=integration, kind="relay", manifest=staged.output)
+            converted = ConvertOperator(task_id="convert", integration=integration, manifest=gated.output)
+            DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output)
+
+        one.expand(manifest=collected.output)
+    return group
