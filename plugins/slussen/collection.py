@@ -37,8 +37,8 @@ class Collected:
 
 def identity(integration: str, name: str, size: int, digest: str) -> str:
     """The interchange that this file is: the same file is the same interchange, however often it is looked at."""
-    key = "\0".join((name, str(size), digest))
-    return f"{integration}-{sha256(key.encode()).hexdigest()[:12]}"
+    key = "\0".join((name, str(size), digest)).encode("utf-8", "surrogateescape")  # a name may be any bytes
+    return f"{integration}-{sha256(key).hexdigest()[:12]}"
 
 
 def collect(
