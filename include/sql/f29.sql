@@ -1,8 +1,10 @@
 -- F29: customers that are new or changed since the last delivered F29, and all of tonight's F30.
--- A protected payer gets the forwarding address, and only that: the home address never leaves BoSko.
+-- bosko.mailing is the särskild postadress if there is one, else the home address. A protected payer has only the former,
+-- Skatteverket's forwarding address: the home address never leaves BoSko.
 with tonight as (
     select distinct d.customer
-    from bosko.debiting d, run
+    from bosko.debiting d
+    cross join run
     where d.created_at <= run.now
         and exists (select from bosko.debiting_calendar where night = run.day)
         and not exists (select from sent where sent.integration = 'f30' and sent.key = d.id::text)
@@ -20,16 +22,17 @@ select
     'SEK' as currency,
     'IP' as pay_method,
     '.' as short_name,
-    case when p.protected then p.sp_adress2 else coalesce(p.sp_adress2, p.fb_adress2) end as address1,
-    case when p.protected then p.sp_adress1 else coalesce(p.sp_adress1, p.fb_adress1) end as address2,
-    case when p.protected then p.sp_co else coalesce(p.sp_co, p.fb_co) end as address3,
-    case when p.protected then p.sp_postort else coalesce(p.sp_postort, p.fb_postort) end as address4,
-    case when p.protected then p.sp_postnr else coalesce(p.sp_postnr, p.fb_postnr) end as zip_code,
+    m.adress2 as address1,
+    m.adress1 as address2,
+    m.co as address3,
+    m.postort as address4,
+    m.postnr as zip_code,
     'SE' as country_code,
     c.telephone as telephone_1,
     c.e_mail
 from bosko.customer c
 join bosko.person p on p.personnr = c.personnr
+join bosko.mailing m on m.personnr = c.personnr
 cross join run
 where (greatest(c.changed_at, p.changed_at) > run.since and greatest(c.changed_at, p.changed_at) <= run.now)
     or c.personnr in (select customer from tonight)

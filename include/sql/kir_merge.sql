@@ -1,131 +1,201 @@
 -- KIR into BoSko: one population file, one transaction. Reads the temporary relations incoming (the stage), file and run.
 --
--- A file that was merged before changes nothing. A person changes only by a file that is not older than what wrote the
--- row (of two files of the same day, the one that is merged later wins). A notice replaces the person's row, relations
--- and citizenships; a person who isn't in the file stays as is.
+-- A file that was merged before changes nothing. A person changes only by a file that is not older than what told of it
+-- last (decision: of two files of the same day the one that is merged later holds). A notice replaces the person's row,
+-- relations and citizenships; one that tells nothing new leaves changed_at as it was, so that no delta sends the person
+-- again. A person who isn't in the file stays as is.
 
-create temporary table notice on commit drop as
-select distinct on (i.personnummer)
-    i.record_no, i.personnummer as personnr,
+set local work_mem = '128MB'; -- of two million persons each join is one pass
+
+-- One merge at a time: what this one compares with doesn't change under it.
+select pg_advisory_xact_lock(hashtext('bosko.load'));
+
+create temporary view told as
+select
+    i.record_no,
+    i.personnummer as personnr,
     coalesce(i.sekretessmarkering = 'J', false) as sekretessmarkering,
     coalesce(i.skyddad_folkbokforing = 'J', false) as skyddad_folkbokforing,
     coalesce(i.fornamn, '') as fornamn, i.mellannamn, coalesce(i.efternamn, '') as efternamn, i.aviseringsnamn,
     i.tilltalsnamnsmarkering, i.folkbokforingsdatum, i.lan, i.kommun, i.forsamling, i.fastighetsbeteckning,
-    i.fb_co, i.fb_adress1, i.fb_adress2, i.fb_postnr, i.fb_postort, i.sp_co, i.sp_adress1, i.sp_adress2,
-    i.sp_postnr, i.sp_postort, i.ut_adress1, i.ut_adress2, i.ut_adress3, i.ut_land, i.civilstand,
-    i.civilstand_datum, i.fodelselan, i.fodelseforsamling, i.fodelseort_utland, i.fodelseland, i.invandringsdatum,
-    i.avregistreringsorsak, i.avregistreringsdatum, i.hanvisningspersonnummer,
-    p.personnr is null as is_new,
-    coalesce(p.protected, false) as was_protected,
-    coalesce(p.as_of > file.effective, false) as is_older,
-    p.avregistreringsorsak as was_deregistered
+    i.fb_co, i.fb_adress1, i.fb_adress2, i.fb_postnr, i.fb_postort,
+    i.sp_co, i.sp_adress1, i.sp_adress2, i.sp_postnr, i.sp_postort,
+    i.ut_adress1, i.ut_adress2, i.ut_adress3, i.ut_land, i.civilstand, i.civilstand_datum,
+    i.fodelselan, i.fodelseforsamling, i.fodelseort_utland, i.fodelseland, i.invandringsdatum,
+    i.avregistreringsorsak, i.avregistreringsdatum, i.hanvisningspersonnummer
 from incoming i
-cross join file
-left join bosko.person p on p.personnr = i.personnummer
-where i.record_type = 'person'
-    and i.personnummer is not null
-    and not exists (select from bosko.load where load.interchange = file.interchange)
-order by i.personnummer, i.record_no desc; -- of two notices of a person in one file the later holds
+where i.record_type = 'person';
 
-alter table notice add primary key (personnr);
+-- Whom the file tells of, and how that stands to what we have. Of two notices of a person the later one holds.
+create temporary table notice on commit drop as
+with latest as (
+    select personnr, max(record_no) as record_no
+    from told
+    where personnr is not null
+        and not exists (select from bosko.load l join file on file.interchange = l.interchange)
+    group by personnr
+)
+select
+    t.personnr,
+    t.record_no,
+    t.sekretessmarkering or t.skyddad_folkbokforing as is_protected,
+    t.avregistreringsorsak is not null as is_deregistered,
+    p.personnr is null as is_new,
+    coalesce(p.as_of > file.effective, false) as is_older,
+    coalesce(p.protected, false) as was_protected,
+    p.avregistreringsorsak is not null as was_deregistered,
+    (
+        t.sekretessmarkering, t.skyddad_folkbokforing, t.fornamn, t.mellannamn, t.efternamn, t.aviseringsnamn,
+        t.tilltalsnamnsmarkering, t.folkbokforingsdatum, t.lan, t.kommun, t.forsamling, t.fastighetsbeteckning,
+        t.fb_co, t.fb_adress1, t.fb_adress2, t.fb_postnr, t.fb_postort,
+        t.sp_co, t.sp_adress1, t.sp_adress2, t.sp_postnr, t.sp_postort,
+        t.ut_adress1, t.ut_adress2, t.ut_adress3, t.ut_land, t.civilstand, t.civilstand_datum,
+        t.fodelselan, t.fodelseforsamling, t.fodelseort_utland, t.fodelseland, t.invandringsdatum,
+        t.avregistreringsorsak, t.avregistreringsdatum, t.hanvisningspersonnummer
+    ) is distinct from (
+        p.sekretessmarkering, p.skyddad_folkbokforing, p.fornamn, p.mellannamn, p.efternamn, p.aviseringsnamn,
+        p.tilltalsnamnsmarkering, p.folkbokforingsdatum, p.lan, p.kommun, p.forsamling, p.fastighetsbeteckning,
+        p.fb_co, p.fb_adress1, p.fb_adress2, p.fb_postnr, p.fb_postort,
+        p.sp_co, p.sp_adress1, p.sp_adress2, p.sp_postnr, p.sp_postort,
+        p.ut_adress1, p.ut_adress2, p.ut_adress3, p.ut_land, p.civilstand, p.civilstand_datum,
+        p.fodelselan, p.fodelseforsamling, p.fodelseort_utland, p.fodelseland, p.invandringsdatum,
+        p.avregistreringsorsak, p.avregistreringsdatum, p.hanvisningspersonnummer
+    ) as is_changed
+from latest
+join told t on t.record_no = latest.record_no
+cross join file
+left join bosko.person p on p.personnr = t.personnr;
+
+alter table notice add primary key (record_no);
 analyze notice;
 
-create temporary table applied on commit drop as
-with written as (
-    insert into bosko.person as p (
-        personnr, sekretessmarkering, skyddad_folkbokforing,
-        fornamn, mellannamn, efternamn, aviseringsnamn, tilltalsnamnsmarkering, folkbokforingsdatum, lan, kommun,
-        forsamling, fastighetsbeteckning, fb_co, fb_adress1, fb_adress2, fb_postnr, fb_postort, sp_co, sp_adress1,
-        sp_adress2, sp_postnr, sp_postort, ut_adress1, ut_adress2, ut_adress3, ut_land, civilstand,
-        civilstand_datum, fodelselan, fodelseforsamling, fodelseort_utland, fodelseland, invandringsdatum,
-        avregistreringsorsak, avregistreringsdatum, hanvisningspersonnummer,
-        as_of, loaded_by, changed_at
-    )
-    select
-        n.personnr, n.sekretessmarkering, n.skyddad_folkbokforing,
-        n.fornamn, n.mellannamn, n.efternamn, n.aviseringsnamn, n.tilltalsnamnsmarkering, n.folkbokforingsdatum,
-        n.lan, n.kommun, n.forsamling, n.fastighetsbeteckning, n.fb_co, n.fb_adress1, n.fb_adress2, n.fb_postnr,
-        n.fb_postort, n.sp_co, n.sp_adress1, n.sp_adress2, n.sp_postnr, n.sp_postort, n.ut_adress1, n.ut_adress2,
-        n.ut_adress3, n.ut_land, n.civilstand, n.civilstand_datum, n.fodelselan, n.fodelseforsamling,
-        n.fodelseort_utland, n.fodelseland, n.invandringsdatum, n.avregistreringsorsak, n.avregistreringsdatum,
-        n.hanvisningspersonnummer,
-        file.effective, file.interchange, run.now
-    from notice n cross join file cross join run
-    where not n.is_older
-    order by n.personnr -- two merges at once take their locks in the same order
-    on conflict (personnr) do update set
-        sekretessmarkering = excluded.sekretessmarkering,
-        skyddad_folkbokforing = excluded.skyddad_folkbokforing,
-        fornamn = excluded.fornamn,
-        mellannamn = excluded.mellannamn,
-        efternamn = excluded.efternamn,
-        aviseringsnamn = excluded.aviseringsnamn,
-        tilltalsnamnsmarkering = excluded.tilltalsnamnsmarkering,
-        folkbokforingsdatum = excluded.folkbokforingsdatum,
-        lan = excluded.lan,
-        kommun = excluded.kommun,
-        forsamling = excluded.forsamling,
-        fastighetsbeteckning = excluded.fastighetsbeteckning,
-        fb_co = excluded.fb_co,
-        fb_adress1 = excluded.fb_adress1,
-        fb_adress2 = excluded.fb_adress2,
-        fb_postnr = excluded.fb_postnr,
-        fb_postort = excluded.fb_postort,
-        sp_co = excluded.sp_co,
-        sp_adress1 = excluded.sp_adress1,
-        sp_adress2 = excluded.sp_adress2,
-        sp_postnr = excluded.sp_postnr,
-        sp_postort = excluded.sp_postort,
-        ut_adress1 = excluded.ut_adress1,
-        ut_adress2 = excluded.ut_adress2,
-        ut_adress3 = excluded.ut_adress3,
-        ut_land = excluded.ut_land,
-        civilstand = excluded.civilstand,
-        civilstand_datum = excluded.civilstand_datum,
-        fodelselan = excluded.fodelselan,
-        fodelseforsamling = excluded.fodelseforsamling,
-        fodelseort_utland = excluded.fodelseort_utland,
-        fodelseland = excluded.fodelseland,
-        invandringsdatum = excluded.invandringsdatum,
-        avregistreringsorsak = excluded.avregistreringsorsak,
-        avregistreringsdatum = excluded.avregistreringsdatum,
-        hanvisningspersonnummer = excluded.hanvisningspersonnummer,
-        as_of = excluded.as_of,
-        loaded_by = excluded.loaded_by,
-        changed_at = excluded.changed_at
-    where p.as_of <= excluded.as_of
-    returning p.personnr
+insert into bosko.person (
+    personnr, sekretessmarkering, skyddad_folkbokforing, fornamn, mellannamn, efternamn, aviseringsnamn,
+    tilltalsnamnsmarkering, folkbokforingsdatum, lan, kommun, forsamling, fastighetsbeteckning,
+    fb_co, fb_adress1, fb_adress2, fb_postnr, fb_postort, sp_co, sp_adress1, sp_adress2, sp_postnr, sp_postort,
+    ut_adress1, ut_adress2, ut_adress3, ut_land, civilstand, civilstand_datum,
+    fodelselan, fodelseforsamling, fodelseort_utland, fodelseland, invandringsdatum,
+    avregistreringsorsak, avregistreringsdatum, hanvisningspersonnummer, as_of, loaded_by, changed_at
 )
-select n.* from written w join notice n on n.personnr = w.personnr;
+select
+    t.personnr, t.sekretessmarkering, t.skyddad_folkbokforing, t.fornamn, t.mellannamn, t.efternamn, t.aviseringsnamn,
+    t.tilltalsnamnsmarkering, t.folkbokforingsdatum, t.lan, t.kommun, t.forsamling, t.fastighetsbeteckning,
+    t.fb_co, t.fb_adress1, t.fb_adress2, t.fb_postnr, t.fb_postort,
+    t.sp_co, t.sp_adress1, t.sp_adress2, t.sp_postnr, t.sp_postort,
+    t.ut_adress1, t.ut_adress2, t.ut_adress3, t.ut_land, t.civilstand, t.civilstand_datum,
+    t.fodelselan, t.fodelseforsamling, t.fodelseort_utland, t.fodelseland, t.invandringsdatum,
+    t.avregistreringsorsak, t.avregistreringsdatum, t.hanvisningspersonnummer,
+    file.effective, file.interchange, run.now
+from notice n
+join told t on t.record_no = n.record_no
+cross join file
+cross join run
+where n.is_new;
+
+-- Relations and citizenships: only what differs is written. A relation that the register has ended is none.
+create temporary table told_relation on commit drop as
+select
+    n.personnr, i.group_no as no, coalesce(i.relation_personnummer, i.relation_fodelsetid) as relation_personnr,
+    coalesce(i.relationstyp, '') as typ, i.relation_fornamn as fornamn, i.relation_mellannamn as mellannamn,
+    i.relation_efternamn as efternamn, i.relationsstatus as status
+from notice n
+join incoming i on i.record_no = n.record_no
+where i.record_type = 'relation' and i.relation_avregistreringsorsak is null and not n.is_older;
+
+create temporary table told_citizenship on commit drop as
+select n.personnr, i.group_no as no, i.medborgarskap_land as land, i.medborgarskap_datum as datum
+from notice n
+join incoming i on i.record_no = n.record_no
+where i.record_type = 'medborgarskap' and i.medborgarskap_land is not null and not n.is_older;
+
+analyze told_relation;
+analyze told_citizenship;
+
+create temporary table touched on commit drop as
+with gone as (
+    delete from bosko.relation r
+    using notice n
+    where r.personnr = n.personnr and not n.is_older
+        and not exists (select from told_relation t where t.personnr = r.personnr and t.no = r.no)
+    returning r.personnr
+),
+written as (
+    insert into bosko.relation as r (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
+    select personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status from told_relation
+    on conflict (personnr, no) do update
+    set (relation_personnr, typ, fornamn, mellannamn, efternamn, status)
+        = (excluded.relation_personnr, excluded.typ, excluded.fornamn, excluded.mellannamn, excluded.efternamn,
+            excluded.status)
+    where (r.relation_personnr, r.typ, r.fornamn, r.mellannamn, r.efternamn, r.status)
+        is distinct from (excluded.relation_personnr, excluded.typ, excluded.fornamn, excluded.mellannamn,
+            excluded.efternamn, excluded.status)
+    returning r.personnr
+),
+gone_citizenship as (
+    delete from bosko.citizenship c
+    using notice n
+    where c.personnr = n.personnr and not n.is_older
+        and not exists (select from told_citizenship t where t.personnr = c.personnr and t.no = c.no)
+    returning c.personnr
+),
+written_citizenship as (
+    insert into bosko.citizenship as c (personnr, no, land, datum)
+    select personnr, no, land, datum from told_citizenship
+    on conflict (personnr, no) do update set (land, datum) = (excluded.land, excluded.datum)
+    where (c.land, c.datum) is distinct from (excluded.land, excluded.datum)
+    returning c.personnr
+)
+select personnr from gone
+union select personnr from written
+union select personnr from gone_citizenship
+union select personnr from written_citizenship;
+
+update notice n set is_changed = true from touched where touched.personnr = n.personnr and not n.is_changed;
+
+update bosko.person p
+set (
+    sekretessmarkering, skyddad_folkbokforing, fornamn, mellannamn, efternamn, aviseringsnamn,
+    tilltalsnamnsmarkering, folkbokforingsdatum, lan, kommun, forsamling, fastighetsbeteckning,
+    fb_co, fb_adress1, fb_adress2, fb_postnr, fb_postort, sp_co, sp_adress1, sp_adress2, sp_postnr, sp_postort,
+    ut_adress1, ut_adress2, ut_adress3, ut_land, civilstand, civilstand_datum,
+    fodelselan, fodelseforsamling, fodelseort_utland, fodelseland, invandringsdatum,
+    avregistreringsorsak, avregistreringsdatum, hanvisningspersonnummer, as_of, loaded_by, changed_at
+) = (
+    t.sekretessmarkering, t.skyddad_folkbokforing, t.fornamn, t.mellannamn, t.efternamn, t.aviseringsnamn,
+    t.tilltalsnamnsmarkering, t.folkbokforingsdatum, t.lan, t.kommun, t.forsamling, t.fastighetsbeteckning,
+    t.fb_co, t.fb_adress1, t.fb_adress2, t.fb_postnr, t.fb_postort,
+    t.sp_co, t.sp_adress1, t.sp_adress2, t.sp_postnr, t.sp_postort,
+    t.ut_adress1, t.ut_adress2, t.ut_adress3, t.ut_land, t.civilstand, t.civilstand_datum,
+    t.fodelselan, t.fodelseforsamling, t.fodelseort_utland, t.fodelseland, t.invandringsdatum,
+    t.avregistreringsorsak, t.avregistreringsdatum, t.hanvisningspersonnummer,
+    file.effective, file.interchange, case when n.is_changed then run.now else p.changed_at end
+)
+from notice n
+join told t on t.record_no = n.record_no
+cross join file
+cross join run
+where p.personnr = n.personnr and not n.is_new and not n.is_older
+    and (n.is_changed or p.as_of < file.effective); -- told again, by a newer file: an older one may not undo it
 
 insert into bosko.protection_change (personnr, protected, interchange, changed_at)
-select a.personnr, a.sekretessmarkering or a.skyddad_folkbokforing, file.interchange, run.now
-from applied a cross join file cross join run
-where (a.sekretessmarkering or a.skyddad_folkbokforing) <> a.was_protected;
-
-delete from bosko.relation r using applied a where r.personnr = a.personnr;
-insert into bosko.relation (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
-select
-    a.personnr, i.group_no, coalesce(i.relation_personnummer, i.relation_fodelsetid), coalesce(i.relationstyp, ''),
-    i.relation_fornamn, i.relation_mellannamn, i.relation_efternamn, i.relationsstatus
-from applied a join incoming i on i.record_no = a.record_no and i.record_type = 'relation'
-where i.relation_avregistreringsorsak is null;
-
-delete from bosko.citizenship c using applied a where c.personnr = a.personnr;
-insert into bosko.citizenship (personnr, no, land, datum)
-select a.personnr, i.group_no, i.medborgarskap_land, i.medborgarskap_datum
-from applied a join incoming i on i.record_no = a.record_no and i.record_type = 'medborgarskap'
-where i.medborgarskap_land is not null;
+select n.personnr, n.is_protected, file.interchange, run.now
+from notice n
+cross join file
+cross join run
+where n.is_protected <> n.was_protected and not n.is_older;
 
 insert into bosko.load (interchange, sha256, effective, loaded_at)
-select file.interchange, file.sha256, file.effective, run.now from file cross join run
+select file.interchange, file.sha256, file.effective, run.now
+from file
+cross join run
 on conflict do nothing;
 
 select
-    count(*) filter (where a.is_new) as inserted,
-    count(*) filter (where not a.is_new) as changed,
-    count(*) filter (where a.avregistreringsorsak is not null and a.was_deregistered is null) as deregistered,
-    (select count(*) from notice where is_older) as older_ignored,
-    count(*) filter (where (a.sekretessmarkering or a.skyddad_folkbokforing) and not a.was_protected) as protected_set,
-    count(*) filter (where not (a.sekretessmarkering or a.skyddad_folkbokforing) and a.was_protected) as protected_removed
-from applied a;
+    count(*) filter (where is_new) as inserted,
+    count(*) filter (where is_changed and not is_new and not is_older) as changed,
+    count(*) filter (where is_deregistered and not was_deregistered and not is_older) as deregistered,
+    count(*) filter (where not is_changed and not is_new and not is_older) as unchanged,
+    count(*) filter (where is_older) as older_ignored,
+    count(*) filter (where is_protected and not was_protected and not is_older) as protected_set,
+    count(*) filter (where was_protected and not is_protected and not is_older) as protected_removed
+from notice;
