@@ -5,6 +5,9 @@
 -- hash covers the hash before it and the event's own canonical text, which a script without a database can rebuild.
 
 do $$
+declare
+    -- Before PostgreSQL 16 a member may always set the role, and there is no word for it.
+    may text := case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
 begin
     -- Roles belong to the server, not to the database: another database of ours may have made them, or be at it.
     begin
@@ -16,10 +19,10 @@ begin
     exception when duplicate_object or unique_violation then null;
     end;
     -- Who migrates without being a superuser (having made the roles, it may grant them) acts for both below.
-    if not pg_has_role(current_user, 'slussen_owner', 'SET') then
+    if not pg_has_role(current_user, 'slussen_owner', may) then
         execute format('grant slussen_owner to %I', current_user);
     end if;
-    if not pg_has_role(current_user, 'slussen', 'SET') then
+    if not pg_has_role(current_user, 'slussen', may) then
         execute format('grant slussen to %I', current_user);
     end if;
 end
