@@ -406,3 +406,16 @@ def test_an_endless_file_without_posts_does_not_fill_the_memory(monkeypatch: pyt
     monkeypatch.setattr(module.Source.read, "__defaults__", (500,))
     _, _, findings = parse(b"#DATA_START\n#POST_START\n" + b"#UP 01014 x\n" * 1000)
     assert "unclosed_record" in {f.rule for f in findings}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_number_that_a_field_holds_fits_and_the_next_does_not(sign: int) -> None:
+    """In whole numbers: as floats, sixteen nines are not less than ten to the sixteenth."""
+    common = {"record_type": "I", "batch_id": "x", "client": "ST", "trans_type": "42", "voucher_type": "FU",
+              "line_no": 1, "sequence_no": 0, "order_id": 38_000_000}  # fmt: skip
+    largest = 10 ** (17 if sign > 0 else 16) - 1
+    for value, rules in ((largest, []), (largest + 1, ["too_long"])):
+        findings = Findings()
+        batch = one("agresso_lg04", **common, value_1=Decimal(sign * value).scaleb(-2))
+        b"".join(Rendered([batch], layouts.load("agresso_lg04"), "iso8859-1", "lf", findings))
+        assert [f.rule for f in findings] == rules

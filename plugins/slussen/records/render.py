@@ -150,7 +150,7 @@ class _Cells:
         negative = values < 0
         size = np.abs(values)
         room = np.where(negative, width - 1, width)
-        fits = (room >= LARGEST) | (size < 10.0 ** np.minimum(room, LARGEST))
+        fits = (room >= LARGEST) | (size < np.int64(10) ** np.minimum(room, LARGEST))
         if not fits.all():
             self._find(which[~fits], "too_long", f"the number has more digits than the field's {width}",
                        "correct it at the source, or widen the field in the layout")  # fmt: skip
