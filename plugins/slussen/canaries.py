@@ -6,7 +6,7 @@ Every outgoing stream is searched for them in the pass that hashes it. All value
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from slussen import settings
 CONTACT = ("street", "phone", "email")
 EVERYTHING = ("personnr", "family_name", *CONTACT)
 LONGEST = 256  # bytes that a value may have, kept from one chunk to the next
+RARE = 1024  # bytes to a letter that begins no canary: one that is more common is no good to search for
+MOST = 100  # hits that are named: one is enough to stop a delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +56,59 @@ class Scan:
         if encoding in ("cp278", "cp1143"):
             import ebcdic  # noqa: F401 (registers the codecs)
         self.hits: list[Hit] = []
-        self._wanted: list[tuple[str, bytes, list[bytes]]] = []
+        self._seen: set[tuple[str, int]] = set()
+        self._values: list[tuple[str, tuple[bytes, ...]]] = []
+        prefixes: list[str] = []
         for form in forms:
             values = [p[form] for p in canaries.people]
-            prefixes = [canaries.prefixes[form]] if form in canaries.prefixes else values
-            for change in (str, str.upper):
-                whole = [change(v).encode(encoding, "ignore") for v in values]
-                wanted = [(form, change(p).encode(encoding, "ignore"), whole) for p in prefixes]
-                self._wanted += [w for w in wanted if w not in self._wanted]
+            starts = [canaries.prefixes[form]] if form in canaries.prefixes else values
+            prefixes += [change(s) for s in starts for change in (str, str.upper)]
+            whole = {change(v).encode(encoding, "ignore") for v in values for change in (str, str.upper)}
+            self._values.append((form, tuple(whole)))
+        self._starts = _starts(prefixes, encoding)
         self._tail = b""
         self._read = 0
 
     def feed(self, chunk: bytes) -> None:
         data = self._tail + chunk
         start = self._read - len(self._tail)
-        for form, prefix, values in self._wanted:
-            for at in _finds(data, prefix):
-                hit = Hit(form, start + at, f"{prefix[0]:02x}")
-                if hit not in self.hits and any(data.startswith(v, at) for v in values):
-                    self.hits.append(hit)
+        for anchor, prefixes in self._starts:
+            for at in _finds(data, anchor, prefixes):
+                self._confirm(data, at, start + at)
         self._read += len(chunk)
         self._tail = data[-LONGEST:]
 
+    def _confirm(self, data: bytes, at: int, offset: int) -> None:
+        """A prefix is there: is the whole value? (If not yet, it comes again with the next chunk.)"""
+        for form, values in self._values:
+            if data.startswith(values, at) and (form, offset) not in self._seen and len(self.hits) < MOST:
+                self._seen.add((form, offset))
+                self.hits.append(Hit(form, offset, f"{data[at]:02x}"))
 
-def _finds(data: bytes, word: bytes) -> Iterator[int]:
-    at = data.find(word)
+
+def _starts(prefixes: Iterable[str], encoding: str) -> list[tuple[bytes, tuple[bytes, ...]]]:
+    """What to search for, and what must then be there.
+
+    Words that begin with the same letter share a search for that letter: where it is rare that runs at 30 GB/s, a
+    search for a word at 3. Digits are nowhere rare: numbers are searched for one by one.
+    """
+    shared: dict[str, list[bytes]] = {}
+    for prefix in dict.fromkeys(prefixes):
+        shared.setdefault(prefix[0] if prefix[0].isalpha() else prefix, []).append(prefix.encode(encoding, "ignore"))
+    return [(anchor.encode(encoding), tuple(words)) for anchor, words in shared.items()]
+
+
+def _finds(data: bytes, anchor: bytes, prefixes: tuple[bytes, ...], start: int = 0) -> Iterator[int]:
+    """Where one of the prefixes begins. A letter that turns out not to be rare is given up for the words."""
+    in_vain, at = 0, data.find(anchor, start)
     while at >= 0:
-        yield at
-        at = data.find(word, at + 1)
+        if data.startswith(prefixes, at):
+            yield at
+        elif (in_vain := in_vain + 1) > len(data) // RARE:
+            for word in prefixes:
+                yield from _finds(data, word, (word,), at + 1)
+            return
+        at = data.find(anchor, at + 1)
 
 
 @cache

@@ -1,7 +1,8 @@
 """Protected persons: what a policy does to their records, and the count that proves that nobody was lost on the way.
 
 ``block``: the record does not leave. ``mask``: the fields that the layout marks ``protected`` are emptied, or take the
-layout's own value, the record stays. ``pass``: it leaves as it is, for a stated reason. ``none``: no persons here.
+layout's own value, the record stays. ``pass``: it leaves as it is, for a stated reason. ``hold``: likewise, once a
+person has said so at the gate. ``none``: no persons here.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from slussen.errors import CallError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from slussen.records.layout import Layout
+
+POLICIES = ("block", "mask", "pass", "hold", "none")
 
 
 @dataclass(slots=True)
@@ -39,10 +44,18 @@ class Counts:
 
 
 def apply(batch: pa.RecordBatch, layout: Layout, policy: str) -> tuple[pa.RecordBatch, Counts]:
-    """The batch as the policy lets it leave. The batch has a boolean column ``protected``; null is not."""
+    """The batch as the policy lets it leave. The batch has a boolean column ``protected``; null is not.
+
+    Raises:
+        CallError: there is no such policy, or the layout has nothing to mask.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if policy not in POLICIES:
+        raise CallError(f"no policy {policy!r} for protected persons: one of {', '.join(POLICIES)}")
+    if policy == "mask" and not any(f.protected is not None for f in layout.fields):
+        raise CallError(f"{layout.format} marks no field as protected: mask would let everything through")
     if policy == "none":
         return batch, Counts()
     flagged = pc.fill_null(batch.column("protected"), False)

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from psycopg import sql
 
 from slussen.database import connect
-from slussen.errors import Finding, StageGone, redacted
+from slussen.errors import CallError, Finding, StageGone, redacted
 from slussen.keys import keyed
 from slussen.quality import protection
 from slussen.quality import suite as suites
-from slussen.quality.expectations import validate
+from slussen.quality.expectations import gate_url, validate
 from slussen.quality.report import SHOWN, Check, GateReport
 
 if TYPE_CHECKING:
     from slussen.database import Connection
     from slussen.manifest import Manifest
+    from slussen.quality.suite import Suite
     from slussen.records.layout import Layout
 
 Kind = Literal["extract", "load", "relay"]
@@ -54,8 +55,10 @@ def run_gate(
     )
     report.located = list(findings)
     table = sql.Identifier("stage", manifest.stage)
+    _the_suite_fits(suite, layout)
     with connect(stage_dsn) as stage, redacted(f"{manifest.interchange}: the gate is closed"):
-        _the_stage_is_whole(stage, table, manifest)
+        rows = _the_stage_is_whole(stage, table, manifest)
+        url = gate_url(stage)
         total = sum((counts or {}).values())
         report.checks.append(
             Check(
@@ -76,58 +79,84 @@ def run_gate(
         if policy != "none":
             with connect(bosko_dsn) as bosko:
                 report.register = protection.bring_register(stage, bosko)
-            n = protection.count_protected(stage, table, layout, kind)
-            report.protected = {
-                "in": n,
-                "masked" if policy == "mask" else "blocked" if policy == "block" else "passed": n,
-            }
+            report.protected = protection.tally(stage, table, layout, kind, policy)
             if kind == "extract":
-                report.checks.append(protection.every_protected_is_flagged(stage, table, layout))
-                report.checks.append(
-                    protection.the_register_lost_nobody(report.register, (previous or {}).get("register"))
-                )
+                before = (previous or {}).get("register")
+                report.checks += [
+                    protection.everyone_is_flagged(stage, table, layout),
+                    protection.nobody_else_is_flagged(stage, table, layout),
+                    protection.the_register_lost_nobody(report.register, before),
+                ]
             elif kind == "load":
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
+            if policy == "hold":
+                report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
         columns = [row[0] for row in stage.execute(
             "select column_name from information_schema.columns where table_schema = 'stage' and table_name = %s",
             (manifest.stage,))]  # fmt: skip
-    for check in validate(stage_dsn, manifest.stage, suite, columns):
+    for check in validate(url, manifest.stage, suite, columns, rows):
         spec = layout.field(check.field)
         check.column = spec.at if spec is not None and isinstance(spec.at, int) else None
         report.checks.append(check)
     return report
 
 
-def _the_stage_is_whole(stage: Connection, table: sql.Identifier, manifest: Manifest) -> None:
-    """PostgreSQL empties unlogged tables after a crash, and most expectations hold for no rows."""
+def _the_suite_fits(suite: Suite, layout: Layout) -> None:
+    """A record type that the layout doesn't have would make an expectation that holds for no rows, and always."""
+    named = {t for rule in suite.expectations for t in rule.record_types}
+    if unknown := named - layout.records.keys():
+        raise CallError(f"the suite names {', '.join(sorted(unknown))}, no record type of {layout.format}")
+
+
+def _the_stage_is_whole(stage: Connection, table: sql.Identifier, manifest: Manifest) -> dict[str, int]:
+    """Rows by record type. PostgreSQL empties unlogged tables after a crash, and most expectations hold for no rows."""
     kinds = {
         str(kind): int(n)
         for kind, n in stage.execute(sql.SQL("select record_type, count(*) from {} group by 1").format(table))
     }
     rows = sum(kinds.values())
+    declared = manifest.totals.get("rows", manifest.records)
     expected = {k.removeprefix("records."): n for k, n in manifest.totals.items() if k.startswith("records.")}
-    if rows != manifest.totals.get("rows", manifest.records) or any(kinds.get(k, 0) != n for k, n in expected.items()):
+    if rows != declared or any(kinds.get(k, 0) != n for k, n in expected.items()):
         raise StageGone(
-            f"{manifest.interchange}: the stage holds {rows} rows, the manifest says "
-            f"{manifest.totals.get('rows', manifest.records)}. Next: clear the step before, the stage is made again"
+            f"{manifest.interchange}: the stage holds {rows} rows, the manifest says {declared}. "
+            "Next: clear the step before, the stage is made again"
         )
+    return kinds
+
+
+def _nobody_is_protected(n: int, of: int) -> Check:
+    """The policy ``hold``: a person decides whether a file with protected persons may go."""
+    return Check(
+        "no protected persons", "warning", n == 0, of, n,
+        message=f"{n} records are about protected persons" if n else "",
+        next_step="release only if the receiver may have them",
+    )  # fmt: skip
 
 
 def _customers_are_known(stage: Connection, table: sql.Identifier, layout: Layout, delivered: Sequence[str]) -> Check:
     """Every customer that a record refers to was delivered: compared as keyed hashes."""
     field = sql.Identifier(layout.person_field or "")
-    rows = stage.execute(
-        sql.SQL("select record_no, {0} from {1} where {0} is not null").format(field, table)
-    ).fetchall()
+    query = sql.SQL("select record_no, {0} from {1} where {0} is not null").format(field, table)
     stage.execute("create temporary table reference (record_no bigint, key text) on commit drop")
-    with stage.cursor() as cursor, cursor.copy("copy reference from stdin") as copy:
-        for (record, _), key in zip(rows, keyed(str(n) for _, n in rows), strict=True):
-            copy.write_row((record, key))
-    unknown = [int(r[0]) for r in stage.execute(
-        "select record_no from reference r where not exists (select from sent.key s where s.kind = 'customer'"
-        " and s.key = r.key and s.interchange = any(%s)) order by 1", (list(delivered),))]  # fmt: skip
+    referring = 0
+    with stage.cursor("referring") as reading, stage.cursor() as writing:
+        reading.execute(query)
+        while rows := reading.fetchmany(20_000):
+            referring += len(rows)
+            with writing.copy("copy reference from stdin") as copy:
+                for (record, _), key in zip(rows, keyed(str(n) for _, n in rows), strict=True):
+                    copy.write_row((record, key))
+    stage.execute("analyze reference")
+    missing = stage.execute(
+        "select record_no, count(*) over () from reference r where not exists (select from sent.key s"
+        " where s.kind = 'customer' and s.key = r.key and s.interchange = any(%s)) order by 1 limit %s",
+        (list(delivered), SHOWN),
+    ).fetchall()
+    unknown = int(missing[0][1]) if missing else 0
     return Check(
-        "customers of invoices were delivered", "critical", not unknown, len(rows), len(unknown), unknown[:SHOWN],
-        f"{len(unknown)} invoices have no customer in what was delivered" if unknown else "",
+        "customers of invoices were delivered", "critical", not unknown, referring, unknown,
+        [int(r[0]) for r in missing],
+        f"{unknown} invoices have no customer in what was delivered" if unknown else "",
         "see why the customer file left them out, deliver it, then clear the gate",
     )  # fmt: skip

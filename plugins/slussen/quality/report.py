@@ -54,7 +54,7 @@ class GateReport:
     checks: list[Check] = default(default_factory=list)
     located: list[Finding] = default(default_factory=list)  # of the parser: with column and byte
     protected: dict[str, int] = default(default_factory=dict)
-    register: dict[str, int] = default(default_factory=dict)
+    register: dict[str, Any] = default(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
