@@ -35,6 +35,43 @@ PUBLISHED = {
         "postnummer": (105, 109), "postort": (110, 122), "civilstand": (145, 145), "lan": (174, 175),
         "kommun": (176, 177), "avgangskod": (186, 186), "fastighetsbeteckning": (352, 391), "slutmarkering": (704, 704),
     },
+    "agresso_lg04_wide": {
+        "account": (1, 25), "amount": (213, 232), "apar_id": (234, 258), "apar_name": (284, 538),
+        "art_descr": (539, 793), "line_no": (2494, 2497), "order_id": (3131, 3145), "period": (3154, 3159),
+        "sequence_no": (3315, 3322), "short_info": (3351, 3410), "status": (3411, 3411), "tax_system": (3487, 3511),
+        "unit_price": (4205, 4224), "value_1": (4225, 4244), "zip_code": (4310, 4324),
+    },
+    "agresso_gl07": {
+        "batch_id": (1, 25), "trans_type": (76, 77), "account": (103, 127), "dc_flag": (378, 379),
+        "cur_amount": (380, 399), "amount": (400, 419), "number_1": (420, 430), "description": (491, 745),
+        "voucher_date": (754, 761), "voucher_no": (762, 776), "ext_inv_ref": (784, 883), "due_date": (1139, 1146),
+        "apar_type": (1245, 1245), "apar_id": (1246, 1270), "responsible": (1346, 1370), "base_curr": (1991, 2010),
+        "allocation_key": (2015, 2017), "arrive_id": (2044, 2058), "bank_acc_type": (2059, 2060),
+    },
+    "pknodplus": {
+        "svarslangd": (1, 4), "namn": (42, 77), "blank": (704, 704), "fornamn": (705, 784), "efternamn": (825, 884),
+        "folkbokforingspostort": (995, 1021), "sarskild_postnummer": (1127, 1131), "relation_2_pnr": (1313, 1324),
+        "slutmarkering": (1327, 1327),
+    },
+    "a02": {
+        "kund_id": (20, 31), "voucher_no": (34, 48), "order_id": (57, 65), "ext_ord_ref": (66, 80),
+        "tecken_belopp": (97, 97), "belopp": (98, 111), "restbelopp": (113, 126), "status": (127, 127),
+        "senaste_betaldatum": (128, 135), "kravdatum": (137, 144), "ocr_referens": (145, 169),
+    },
+    "csn_report": {"atgard": (10, 10), "personnr": (11, 22), "sekretess": (23, 23), "studievagskod": (32, 39)},
+    "csn_receipt": {"lopnummer": (3, 8), "postnummer": (9, 15), "personnr": (16, 27), "feltext": (33, 92)},
+    "csn_inack_question": {"personnr": (3, 14), "lasar": (15, 22), "egen_referens": (27, 46)},
+    "csn_inack_reply": {"svarskod": (43, 43), "manadsbelopp": (56, 62), "beslutsdatum": (63, 70)},
+    "infodata_question": {"personnr": (3, 14), "egen_referens": (15, 34)},
+    "infodata_reply": {
+        "fragat_personnr": (3, 14), "sekretessmarkering": (48, 48), "skyddad_folkbokforing": (49, 49),
+        "aviseringsnamn": (60, 95), "efternamn": (218, 277), "postnr": (383, 387), "folkbokforingsdatum": (419, 426),
+    },
+}  # fmt: skip
+LENGTHS = {
+    "agresso_cs15": 1608, "agresso_lg04": 1905, "agresso_lg04_wide": 4324, "agresso_gl07": 2060, "pknod": 704,
+    "pknodplus": 1327, "a02": 200, "csn_report": 150, "csn_receipt": 120, "csn_inack_question": 80,
+    "csn_inack_reply": 120, "infodata_question": 80, "infodata_reply": 450, "ifs_invoice": 250, "usk": 160,
 }  # fmt: skip
 
 
@@ -50,11 +87,24 @@ def test_a_layout_prints_as_the_table_that_was_checked_by_hand(name: str) -> Non
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_fields_stand_where_the_publication_has_them(name: str) -> None:
     layout = layouts.load(name)
+    data = layout.data_types[0]
     for field, (first, last) in PUBLISHED[name].items():
-        spec = layout.field(field)
-        assert spec is not None
+        spec = layout.field(field, data) or layout.field(field)
+        assert spec is not None, field
         assert (spec.at, int(spec.at) + spec.length - 1) == (first, last), field
-    assert layout.length == {"agresso_cs15": 1608, "agresso_lg04": 1905, "pknod": 704}[name]
+    assert layout.length == LENGTHS[name]
+
+
+def test_fixed_layouts_are_as_long_as_published() -> None:
+    assert {n: layouts.load(n).length for n in NAMES if layouts.load(n).kind == "fixed"} == LENGTHS
+
+
+def test_the_schema_for_editors_is_the_notations() -> None:
+    schema = settings.FORMATS / layouts.SCHEMA
+    assert schema.read_text(encoding="utf-8") == layouts.schema_json(), "make formats"
+    for name in NAMES:
+        first = (settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+        assert first == f"# yaml-language-server: $schema={layouts.SCHEMA}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,6 +120,7 @@ version: 1
 status: assumed
 source: made up for this test, to be changed in it
 kind: fixed
+usual: {encoding: iso8859-1, frame: lf}
 length: 12
 records:
   K: {}
@@ -113,10 +164,10 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("[5, 8, text]", "[6, 8, text]"), "small.yaml:13: name starts at 6, but 5 is next"),
+        (("[5, 8, text]", "[6, 8, text]"), "small.yaml:14: name starts at 6, but 5 is next"),
         (("length: 12", "length: 13"), "the fields end at 12, the record at 13"),
-        (("[5, 8, text]", "[5, 8, txt]"), "small.yaml:13:"),
-        (("[5, 8, text]", "[5, 8, text, {truncat: true}]"), "small.yaml:13:"),
+        (("[5, 8, text]", "[5, 8, txt]"), "small.yaml:14:"),
+        (("[5, 8, text]", "[5, 8, text, {truncat: true}]"), "small.yaml:14:"),
         (("status: assumed", "status: guessed"), "small.yaml:4:"),
         (("format: small", "format: other"), "the format is called other"),
         (("[5, 8, text]", "[5, 8, text, {only: X}]"), "record types that there are none of: X"),

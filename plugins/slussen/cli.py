@@ -6,26 +6,29 @@ Exit codes: 0 fine, 1 the data is at fault, 2 the call is.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from slussen import settings
-from slussen.errors import SlussenError
+from slussen import cli_records, settings
+from slussen.errors import ContentError, SlussenError
 
 if TYPE_CHECKING:
     from slussen.ledger import Event, Interchange, Ledger
 
 app = typer.Typer(
-    help="A city's file integrations: what there is, what was sent, and whether the history is whole.",
+    help="A city's file integrations: what there is, what was sent, whether the history is whole; and what is in a file.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 book_app = typer.Typer(help="The ledger: every interchange, and the proof that nobody altered it.")
 app.add_typer(book_app, name="ledger")
+cli_records.add_to(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 COLOURS = {
@@ -39,8 +42,12 @@ def main() -> None:
     try:
         app()
     except SlussenError as error:
-        Console(stderr=True).print(f"[red]slussen:[/] {error}", highlight=False)
-        raise SystemExit(2) from None
+        Console(stderr=True).print("[red]slussen:[/]", end=" ")
+        Console(stderr=True).print(str(error), highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(1 if isinstance(error, ContentError) else 2) from None
+    except BrokenPipeError:  # the reader has seen enough: `slussen parse ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 @app.command()

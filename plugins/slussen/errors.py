@@ -82,6 +82,11 @@ class Findings:
         if len(self.kept) < self.limit:
             self.kept.append(finding)
 
+    def merge(self, others: Findings) -> None:
+        """Take in the findings of a part of the file."""
+        self.counts.update(others.counts)
+        self.kept += others.kept[: max(0, self.limit - len(self.kept))]
+
     def count(self, rule: str, n: int) -> None:
         """Count ``n`` more findings of a rule without keeping them (past the limit)."""
         self.counts[rule] += n

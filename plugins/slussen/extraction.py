@@ -99,7 +99,7 @@ def stage_schema(layout: Layout) -> pa.Schema:
     import pyarrow as pa
 
     meta = [pa.field("person", pa.string()), pa.field("protected", pa.bool_()), pa.field("key", pa.string())]
-    return pa.schema([*layout.schema, *meta])
+    return pa.schema([*layout.data_schema, *meta])
 
 
 def open_keys(

@@ -25,6 +25,7 @@ class Endpoint:
     name: str = ""  # delivering: a template of {day} {number} {source}; collecting: a pattern
     encoding: str = ""
     frame: Literal["", "lf", "crlf", "fixed"] = ""
+    replace: str = ""  # a table in include/replacements, for letters that the encoding lacks
     existing: Existing = "hold"
     sql: str = ""  # extract: the query; load: the merge
 

@@ -37,6 +37,7 @@ def render(
     from slussen.database import connect
     from slussen.records import layout as layouts
     from slussen.records import stage
+    from slussen.records.codepages import replacements
     from slussen.records.render import Rendered
 
     layout = layouts.load(integration.layout)
@@ -49,14 +50,17 @@ def render(
         rows = stage.read(slussen, f'select * from stage."{manifest.stage}" order by record_no')  # noqa: S608
         remembered = _Remembered(integration, layout)
         masked = _masked(rows, layout, integration, tally, remembered)
-        rendered = Rendered(masked, layout, target.encoding, target.frame, findings)
+        rendered = Rendered(
+            masked, layout, target.encoding, target.frame, findings, replacements=replacements(target.replace)
+        )
         with store.writer() as sink:
             scan = _pour(integration, rendered, sink)
         slussen.rollback()
         _refuse(integration, name, findings, scan, layout)
-        if rendered.records != manifest.records:
+        written = sum(rendered.totals.get(f"records.{kind}", 0) for kind in layout.data_types)
+        if written != manifest.records:
             raise StageGone(
-                f"{manifest.interchange}: the stage holds {rendered.records} records, the manifest says "
+                f"{manifest.interchange}: the stage holds {written} records, the manifest says "
                 f"{manifest.records}. Next: clear extract, the stage is made again"
             )
         remembered.save(slussen, manifest.interchange)
@@ -64,7 +68,8 @@ def render(
     done = manifest.but(
         name=name, sha256=sink.sha256, bytes=sink.bytes, records=rendered.records, encoding=target.encoding
     )
-    _fix(ledger, done, number, persons=tally.as_dict())
+    made = {k: n for k, n in rendered.totals.items() if k.startswith(("replaced.", "truncated."))}
+    _fix(ledger, done, number, persons=tally.as_dict(), changed=made)
     return done
 
 
@@ -77,6 +82,7 @@ def convert(
         ContentError: a character that the target's encoding lacks.
     """
     from slussen.records import layout as layouts
+    from slussen.records.codepages import replacements
     from slussen.records.convert import Converted
 
     source, target = integration.source, integration.target
@@ -84,13 +90,14 @@ def convert(
     name = target.name.format(day=day, number=number, source=manifest.name)
     findings = Findings()
     with store.open(manifest.sha256) as payload, store.writer() as sink:
-        converted = Converted(payload, source.encoding, target.encoding, findings)
+        table = replacements(target.replace)
+        converted = Converted(payload, source.encoding, target.encoding, findings, replacements=table)
         scan = _pour(integration, converted, sink)
     _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout))
     done = manifest.but(
         name=name, sha256=sink.sha256, bytes=sink.bytes, encoding=target.encoding, made_from=(manifest.sha256,)
     )
-    _fix(ledger, done, number, source=manifest.sha256)
+    _fix(ledger, done, number, source=manifest.sha256, replaced=dict(converted.replaced))
     return done
 
 

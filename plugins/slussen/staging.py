@@ -42,9 +42,10 @@ def stage_payload(
     table, findings = new_table(manifest.interchange), Findings()
     with store.open(manifest.sha256) as payload, connect(database) as slussen:
         parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
-        stage.create(slussen, table, layout.schema)
-        copied = stage.copy_in(slussen, table, parsed)
+        stage.create(slussen, table, layout.data_schema)
+        copied = stage.copy_in(slussen, table, map(layout.data_of, parsed))
         slussen.commit()
+    outer = {f"records.{layout.header}", f"records.{layout.trailer}"}  # checked here, and not staged
     staged = manifest.but(
         records=parsed.records,
         layout=layout.name,
@@ -52,7 +53,7 @@ def stage_payload(
         encoding=source.encoding,
         stage=table,
         stage_sha256=copied.sha256,
-        totals={**parsed.totals, "rows": copied.rows},
+        totals={k: n for k, n in parsed.totals.items() if k not in outer} | {"rows": copied.rows},
         header=parsed.header,
         made_from=(manifest.sha256,),
     )

@@ -1,77 +1,240 @@
-"""Bytes to bytes, from one single-byte encoding to another: by table, in chunks, counted and hashed on the way."""
+"""Bytes to bytes, from one encoding to another: by table, in chunks, hashed on both sides beside the work.
+
+What the target lacks is a finding with its line, column and offset, or replaced by a declared table and counted;
+never silently. From and to UTF-8 (with or without its byte order mark) likewise.
+"""
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from slussen.errors import Finding, Findings
-from slussen.records.codepages import UNDEFINED, codepage, translation
+from slussen.records.codepages import BOM, NOTHING, UNDEFINED, Replacements, codepage
+from slussen.records.detect import Sample
+from slussen.records.parallel import Hash
 
 CHUNK = 1 << 20
+ASK = "ask the sender which encoding the file is in"
+REPLACE = "declare a replacement for this endpoint, or have it changed at the source"
 
 
 class Converted:
-    """An iterator of converted chunks; afterwards ``bytes``, ``sha256`` and ``source_sha256``.
+    """An iterator of converted chunks; afterwards ``bytes``, ``sha256``, ``source_sha256``, and ``replaced`` by letter.
 
-    A byte that cannot be converted is a finding with its line, column and offset.
+    ``bytes`` counts what was read, ``written`` what was made of it.
     """
 
-    def __init__(self, stream: BinaryIO, source: str, target: str, findings: Findings) -> None:
-        self.source, self.target, self.findings = source, target, findings
-        self.bytes = 0
+    def __init__(
+        self,
+        stream: BinaryIO,
+        source: str,
+        target: str,
+        findings: Findings,
+        *,
+        replacements: Replacements = NOTHING,
+        hashed: bool = True,
+    ) -> None:
+        self.source, self.target, self.findings = codepage(source), codepage(target), findings
+        self.bytes = self.written = 0
+        self.replaced: Counter[str] = Counter()
         self._stream = stream
-        self._table, self._lost = translation(source, target)
-        self._hash, self._source_hash = hashlib.sha256(), hashlib.sha256()
+        self._replace = replacements.needed(self.target)
+        self._hash = Hash() if hashed else None
+        self._source_hash = Hash() if hashed else None
+        self._sample = Sample(self.source.name)
         self._line, self._line_start = 1, 0
+        self._feed = self.source.byte("\n")
 
     @property
     def sha256(self) -> str:
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hash is not None else ""
 
     @property
     def source_sha256(self) -> str:
-        return self._source_hash.hexdigest()
+        return self._source_hash.hexdigest() if self._source_hash is not None else ""
 
     def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._stream.read(CHUNK):
+        wide = self.source.wide or self.target.wide
+        if self.target.name == "utf-8-sig":
+            yield self._out(BOM)
+        for chunk in self._through_text() if wide else self._by_table():
+            yield self._out(chunk)
+        if self.findings and (verdict := self._sample.verdict()) is not None:
+            self.findings.add(Finding("wrong_encoding", str(verdict), f"{ASK}, and declare it"))
+
+    def _out(self, chunk: bytes) -> bytes:
+        if self._hash is not None:
+            self._hash.update(chunk)
+        self.written += len(chunk)
+        return chunk
+
+    def _read(self) -> bytes:
+        chunk = self._stream.read(CHUNK)
+        if self._source_hash is not None:
             self._source_hash.update(chunk)
-            if len(chunk.translate(None, self._lost)) != len(chunk):
-                self._locate(chunk)
-            converted = chunk.translate(self._table)
-            self._hash.update(converted)
+        self._sample.feed(chunk)
+        return chunk
+
+    # --- one byte for one
+
+    def _by_table(self) -> Iterator[bytes]:
+        table, lost, sentinel = self._table()
+        while chunk := self._read():
+            # bytearray's translate is twice as fast as bytes'.
+            made: bytes | bytearray = bytearray(chunk).translate(table)
+            if lost and sentinel in made:
+                made = self._repaired(chunk, made, lost)
             self._advance(chunk)
-            self.bytes += len(chunk)
-            yield converted
+            yield bytes(made)
+
+    def _table(self) -> tuple[bytes, bytes, bytes]:
+        """The table, the bytes that have no place in the target, and the one byte that the table makes of them.
+
+        Where one is lost at least one byte of the target is nobody's: it marks them, and one search finds them.
+        """
+        points = self.source.letters
+        mapped = np.where(points == UNDEFINED, UNDEFINED, self.target.bytes[points])
+        lost = np.flatnonzero(mapped == UNDEFINED).astype(np.uint8)
+        if not len(lost):
+            return mapped.astype(np.uint8).tobytes(), b"", b""
+        free = sorted(set(range(256)) - set(mapped[mapped != UNDEFINED].tolist()))
+        return (
+            np.where(mapped == UNDEFINED, free[-1], mapped).astype(np.uint8).tobytes(),
+            lost.tobytes(),
+            bytes(free[-1:]),
+        )
+
+    def _repaired(self, chunk: bytes, made: bytearray | bytes, lost: bytes) -> bytes:
+        """The chunk with what is replaced; what isn't is a finding, and stays as a question mark."""
+        data = np.frombuffer(chunk, np.uint8)
+        places = np.flatnonzero(np.isin(data, np.frombuffer(lost, np.uint8)))
+        pieces, done = [], 0
+        for place in places.tolist():
+            point = int(self.source.letters[data[place]])
+            instead = self._replace.get(chr(point)) if point != UNDEFINED else None
+            if instead is not None:
+                self.replaced[chr(point)] += 1
+            else:
+                self._find(chunk, place, point)
+                instead = "?"
+            pieces += [made[done:place], bytes(self.target.byte(c) for c in instead)]
+            done = place + 1
+        return b"".join([*pieces, made[done:]])
+
+    # --- by way of text: UTF-8 on one side
+
+    def _through_text(self) -> Iterator[bytes]:
+        rest, first = b"", True
+        while True:
+            chunk = self._read()
+            ended = not chunk
+            data = rest + chunk
+            if first and data.startswith(BOM) and self.source.wide:
+                if self.source.name == "utf-8":
+                    self._add("bom", "the file begins with a byte order mark, which utf-8 here has not", 0, "ef", ASK)
+                self.bytes += len(BOM)
+                self._line_start = len(BOM)
+                data = data[len(BOM) :]
+            first = False
+            cut = len(data) if ended or not self.source.wide else _whole_letters(data)
+            if cut:
+                yield self._encoded(data[:cut], self._decoded(data[:cut]))
+                self._advance(data[:cut])
+            rest = data[cut:]
+            if ended:
+                return
+
+    def _decoded(self, data: bytes) -> str:
+        if not self.source.wide:
+            points = self.source.letters[np.frombuffer(data, np.uint8)]
+            if (points == UNDEFINED).any():
+                for place in np.flatnonzero(points == UNDEFINED).tolist():
+                    self._find(data, place, UNDEFINED)
+                points = np.where(points == UNDEFINED, ord("?"), points)
+            return points.astype(np.uint16).tobytes().decode("utf-16-le")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = ""
+            at = 0
+            while at < len(data):
+                try:
+                    text += data[at:].decode("utf-8")
+                    break
+                except UnicodeDecodeError as error:
+                    self._find(data, at + error.start, UNDEFINED)
+                    text += data[at : at + error.start].decode("utf-8") + "?"
+                    at += error.end
+        if "\ufeff" in text:
+            self._add("bom", "a byte order mark in the middle of the text", data.find(BOM), "ef", ASK)
+        return text
+
+    def _encoded(self, data: bytes, text: str) -> bytes:
+        if self.target.wide:
+            return text.encode("utf-8")
+        for letter, instead in self._replace.items():
+            if letter in text:
+                self.replaced[letter] += text.count(letter)
+                text = text.replace(letter, instead)
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        coded = self.target.bytes[np.minimum(points, 0xFFFF)]
+        coded = np.where(points > 0xFFFE, UNDEFINED, coded)
+        if (lost := coded == UNDEFINED).any():
+            self._lacking(data, {chr(p) for p in points[lost].tolist()})
+            coded = np.where(lost, self.target.byte("?"), coded)
+        return coded.astype(np.uint8).tobytes()
+
+    def _lacking(self, data: bytes, letters: set[str]) -> None:
+        """Every place in the source's own bytes where one of these stands."""
+        places = []
+        for letter in letters:
+            wanted, at = letter.encode("utf-8"), -1
+            while (at := data.find(wanted, at + 1)) >= 0:
+                places.append((at, letter))
+        for at, letter in sorted(places):
+            self._find(data, at, ord(letter))
+
+    # --- where
 
     def _advance(self, chunk: bytes) -> None:
-        if lines := chunk.count(b"\n"):
+        feed = bytes([self._feed])
+        if lines := chunk.count(feed):
             self._line += lines
-            self._line_start = self.bytes + chunk.rindex(b"\n") + 1
+            self._line_start = self.bytes + chunk.rindex(feed) + 1
+        self.bytes += len(chunk)
 
-    def _locate(self, chunk: bytes) -> None:
-        letters = codepage(self.source).letters
-        data = np.frombuffer(chunk, np.uint8)
-        for place in np.flatnonzero(np.isin(data, np.frombuffer(self._lost, np.uint8))):
-            byte = int(data[place])
-            lines = chunk.count(b"\n", 0, place)
-            start = chunk.rfind(b"\n", 0, place) + 1 + self.bytes if lines else self._line_start
-            line = self._line + lines
-            undefined = letters[byte] == UNDEFINED
-            self.findings.add(
-                Finding(
-                    "undefined_byte" if undefined else "unmappable",
-                    f"line {line}: byte {byte:02x} does not exist in {self.source}"
-                    if undefined
-                    else f"line {line}: character U+{letters[byte]:04X} does not exist in {self.target}",
-                    "ask the sender which encoding the file is in"
-                    if undefined
-                    else "declare a replacement for this endpoint, or have it changed at the source",
-                    column=self.bytes + int(place) - start + 1,
-                    offset=self.bytes + int(place),
-                    byte=f"{byte:02x}",
-                )
-            )
+    def _find(self, chunk: bytes, place: int, point: int) -> None:
+        if self.findings.full:
+            self.findings.count("undefined_byte" if point == UNDEFINED else "unmappable", 1)
+        elif point == UNDEFINED:
+            byte = f"{chunk[place]:02x}"
+            self._add("undefined_byte", f"byte {byte} does not exist in {self.source.name}", place, byte, ASK, chunk)
+        else:
+            byte = chr(point).encode("utf-8").hex(" ") if self.source.wide else f"{chunk[place]:02x}"
+            message = f"character U+{point:04X} does not exist in {self.target.name}"
+            self._add("unmappable", message, place, byte, REPLACE, chunk)
+
+    def _add(self, rule: str, message: str, place: int, byte: str, step: str, chunk: bytes = b"") -> None:
+        feed = bytes([self._feed])
+        lines = chunk.count(feed, 0, place)
+        start = chunk.rfind(feed, 0, place) + 1 + self.bytes if lines else self._line_start
+        self.findings.add(
+            Finding(rule, f"line {self._line + lines}: {message}", step, column=self.bytes + place - start + 1,
+                    offset=self.bytes + place, byte=byte)
+        )  # fmt: skip
+
+
+def _whole_letters(data: bytes) -> int:
+    """Where UTF-8's last letter that is whole ends."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            return len(data)
+        if byte >= 0xC0:
+            size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) if back >= size else len(data) - back
+    return len(data)

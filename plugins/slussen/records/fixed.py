@@ -3,255 +3,262 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
-from slussen.records import identities
-from slussen.records.codepages import UNDEFINED, codepage
-from slussen.records.layout import FieldSpec, Layout
-from slussen.records.letters import Ints, decimals, strings
-from slussen.records.render import ENDS
+from slussen.records import cells
+from slussen.records.codepages import Codepage, codepage
+from slussen.records.frames import Block, Frames
+from slussen.records.layout import FieldSpec, Layout, arrow_type
+from slussen.records.letters import Bools, Bytes, Ints, slice_of
+from slussen.records.parallel import ordered
 from slussen.records.source import Source
+from slussen.records.structure import Structure
 
-RECORDS = 8192  # a block
-Matrix = NDArray[np.uint16]
-BLANK, ZERO, NINE, MINUS = ord(" "), ord("0"), ord("9"), ord("-")
+AGAIN = "correct it at the sender, and have the file sent again"
+BLANK = ord(" ")
+
+
+@dataclass
+class _Read:
+    batch: pa.RecordBatch
+    kinds: NDArray[np.int64]
+    findings: Findings
 
 
 class FixedReader:
-    """Reads records of one length, ended by nothing, LF or CRLF."""
+    """Reads records of known lengths, divided as the frame says."""
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         self.source, self.layout, self.findings = source, layout, findings
-        self.encoding, self.letters = encoding, codepage(encoding).letters
-        self.end = bytes(codepage(encoding).byte(chr(c)) for c in ENDS[frame])
-        self.records = 0
-        self.totals: dict[str, int] = {}
+        self.page: Codepage = codepage(encoding)
+        self.frames = Frames(source, layout, self.page, frame or "fixed", findings)
+        self.structure = Structure(layout)
         self.header: dict[str, str] = {}
-        self._offsets: Ints = np.empty(0, np.int64)
+
+    @property
+    def records(self) -> int:
+        return self.frames.records
+
+    @property
+    def totals(self) -> dict[str, int]:
+        return self.structure.totals
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        stride = self.layout.length + len(self.end)
-        rest, at = b"", 0
-        while chunk := self.source.read(RECORDS * stride - len(rest)):
-            data = rest + chunk
-            whole = len(data) // stride * stride
-            block = np.frombuffer(data, np.uint8, whole).reshape(-1, stride)
-            if self.end and not self._ends_stand(block):
-                yield from self._by_line(data, at)
-                return
-            if whole:
-                yield self._batch(block[:, : self.layout.length], at + np.arange(len(block)) * stride)
-            rest, at = data[whole:], at + whole
-        if rest and rest.strip(b"\x00\x1a" + self.end):
-            if self.end and len(rest) == self.layout.length:  # the last record without its line end
-                yield self._batch(np.frombuffer(rest, np.uint8)[None, :], np.array([at]))
-            else:
-                self._wrong_length(self.records + 1, len(rest), at, last=True)
+        for done in ordered(self._read, self.frames):
+            self.findings.merge(done.findings)
+            self.structure.see(done.batch, self.findings, done.kinds)
+            if self.layout.header and not self.header:
+                self.header = header_of(done.batch, self.layout)
+            yield done.batch
+        self.structure.end(self.findings, self.source.bytes)
 
-    def _ends_stand(self, block: NDArray[np.uint8]) -> bool:
-        tail = np.frombuffer(self.end, np.uint8)
-        if not (block[:, self.layout.length :] == tail).all():
-            return False
-        return not (block[:, : self.layout.length] == tail[-1]).any()
+    def _read(self, block: Block) -> _Read:
+        return _Block(self, block).read()
 
-    def _by_line(self, data: bytes, at: int) -> Iterator[pa.RecordBatch]:
-        """The slow way, once a line end is not where it belongs: good lines are read, the others are findings."""
-        good: list[bytes] = []
-        places: list[int] = []
-        numbers: list[int] = []
-        number = self.records
-        rest = data
-        while rest:
-            line, found, rest = rest.partition(self.end)
-            if not found or (not rest and len(self.end) > 0):
-                more = self.source.read()
-                if more:
-                    rest = line + found + rest + more
-                    continue
-            number += 1
-            if len(line) == self.layout.length:
-                good.append(line)
-                places.append(at)
-                numbers.append(number)
-            elif line.strip(b"\x1a"):
-                self._wrong_length(number, len(line), at, last=not rest)
-            at += len(line) + len(found)
-            if len(good) == RECORDS or (not rest and good):
-                block = np.frombuffer(b"".join(good), np.uint8).reshape(-1, self.layout.length)
-                yield self._batch(block, np.array(places), np.array(numbers))
-                good, places, numbers = [], [], []
-        self.records = number
 
-    def _wrong_length(self, number: int, length: int, at: int, *, last: bool) -> None:
-        self.findings.add(
-            Finding(
-                "truncated_file" if last and length < self.layout.length else "record_length",
-                f"{length} bytes where a record has {self.layout.length}"
-                + (", and there the file ends" if last else ""),
-                "have the file sent again; if all records are like this, the layout or the frame is another",
-                record=number,
-                offset=at,
-            )
-        )
+class _Block:
+    """One block's work: runs beside others', touches nothing that they share."""
 
-    def _batch(self, block: NDArray[np.uint8], offsets: Ints, numbers: Ints | None = None) -> pa.RecordBatch:
-        n = len(block)
-        letters = self.letters[block]
-        if numbers is None:
-            numbers = np.arange(self.records + 1, self.records + n + 1)
-        self._numbers, self._offsets, self._block = numbers, offsets, block
-        kinds = self._kinds(letters)
-        columns: dict[str, pa.Array] = {
-            "record_no": pa.array(numbers, pa.int64()),
-            "byte_offset": pa.array(offsets, pa.int64()),
-            "record_type": pa.array(kinds, pa.string()),
-        }
-        for f in self.layout.fields:
-            has = np.isin(kinds, f.only) if f.only else kinds != ""
-            cells = letters[:, int(f.at) - 1 : int(f.at) - 1 + f.length]
-            self._undefined(f, cells, has)
-            if f.type == "const":
-                self._constant(f, cells, kinds)
-            if f.staged:
-                columns[f.name] = self._column(f, cells, has)
-        for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
-            if kind:
-                self.totals[f"records.{kind}"] = self.totals.get(f"records.{kind}", 0) + int(count)
-        self.records = int(numbers[-1])
-        schema = self.layout.schema
-        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-    def _kinds(self, letters: Matrix) -> NDArray[np.str_]:
-        kinds = np.full(len(letters), "", dtype=object)
-        for name, spec in self.layout.records.items():
-            match = kinds == ""
-            for field, value in spec.when.items():
-                f = self.layout.field(field)
-                assert f is not None
-                wanted = np.array([ord(c) for c in value.ljust(f.length)])
-                match &= (letters[:, int(f.at) - 1 : int(f.at) - 1 + f.length] == wanted).all(axis=1)
-            kinds[match] = name
-        for row in np.flatnonzero(kinds == ""):
-            self._find(row, None, "record_type", "a record of no type that the layout has", 0)
-        return kinds.astype(str)
-
-    def _column(self, f: FieldSpec, cells: Matrix, has: NDArray[np.bool_]) -> pa.Array:
-        filled = cells != BLANK
-        any_filled = filled.any(axis=1)
-        if f.zeros:
-            present = has & any_filled & ((cells != BLANK) & (cells != ZERO)).any(axis=1) if f.type == "text" else has
+    def __init__(self, reader: FixedReader, block: Block) -> None:
+        self.layout, self.page, self.block = reader.layout, reader.page, block
+        self.findings = Findings(reader.findings.limit)
+        self.faults: list[tuple[FieldSpec | None, cells.Fault]] = []
+        table = self.page.plain
+        if table == bytes(range(256)):
+            self.plain = block.cells
         else:
-            present = has & any_filled
-        present = present & any_filled
-        if f.required:
-            for row in np.flatnonzero(has & ~present):
-                self._find(row, f, "required", "a required field is empty", 0)
-        match f.type:
-            case "integer" | "decimal":
-                return self._number(f, cells, present)
-            case "date":
-                return self._date(f, cells, present)
-            case _:
-                return self._text(f, cells, filled, present)
+            whole = np.ascontiguousarray(block.cells)
+            self.plain = np.frombuffer(whole.tobytes().translate(table), np.uint8).reshape(whole.shape)
+        self.printable = bool(self.plain.min() >= BLANK and self.plain.max() < 0x7F)
 
-    def _text(self, f: FieldSpec, cells: Matrix, filled: NDArray[np.bool_], present: NDArray[np.bool_]) -> pa.Array:
-        first = np.where(present, filled.argmax(axis=1), 0) if f.align == "right" else np.zeros(len(cells), np.int64)
-        last = np.where(present, f.length - filled[:, ::-1].argmax(axis=1), 0)
-        places = np.arange(f.length)
-        kept = (places >= first[:, None]) & (places < last[:, None])
-        points = np.where(cells == UNDEFINED, 0xFFFD, cells)[kept]
-        if f.type == "digits":
-            wrong = present & (kept & ((cells < ZERO) | (cells > NINE))).any(axis=1)
-            for row in np.flatnonzero(wrong):
-                self._find(row, f, "not_a_number", "a field of digits holds something else", 0)
-        if f.check == "personnummer" and f.length >= 12:
-            self._check_digit(f, cells[:, :12], present & ((last - first) == 12))
-        column = strings(points, last - first, present)
-        if f.values:
-            import pyarrow.compute as pc
-
-            known = np.asarray(pc.fill_null(pc.is_in(column, pa.array(f.values, pa.string())), True))
-            for row in np.flatnonzero(present & ~known):
-                self._find(row, f, "not_in_code_list", f"not one of {', '.join(f.values)}", 0)
-        return column
-
-    def _check_digit(self, f: FieldSpec, cells: Matrix, which: NDArray[np.bool_]) -> None:
-        rows = np.flatnonzero(which)
-        right = identities.valid(np.minimum(cells[rows], 255).astype(np.uint8))
-        for row in rows[~right]:
-            self._find(row, f, "check_digit", "no valid personal number: wrong date, serial or check digit", 11)
-
-    def _number(self, f: FieldSpec, cells: Matrix, present: NDArray[np.bool_]) -> pa.Array:
-        """Right-aligned digits; zeros or blanks before them, a minus first or just before the first digit."""
-        digits = (cells >= ZERO) & (cells <= NINE)
-        negative = (cells == MINUS).any(axis=1)
-        sound = ((cells == MINUS).sum(axis=1) <= 1) & (digits | (cells == BLANK) | (cells == MINUS)).all(axis=1)
-        # Nothing but blanks, then perhaps a minus, may stand before the first digit; nothing but digits after it.
-        started = np.logical_or.accumulate(digits, axis=1)
-        sound &= ~(started & ~digits).any(axis=1) & digits.any(axis=1)
-        bad = present & ~sound
-        for row in np.flatnonzero(bad):
-            self._find(row, f, "not_a_number", "a number field holds something else", 0)
-        value = np.zeros(len(cells), np.int64)
-        for column in range(f.length):
-            value = np.where(digits[:, column], value * 10 + (cells[:, column].astype(np.int64) - ZERO), value)
-        value = np.where(negative, -value, value)
-        valid = present & sound
-        if f.type == "decimal":
-            return decimals(value, valid, f.decimals)
-        return pa.array(value, pa.int64(), mask=~valid)
-
-    def _date(self, f: FieldSpec, cells: Matrix, present: NDArray[np.bool_]) -> pa.Array:
-        """YYYYMMDD or YYMMDD (of this century), anywhere in the field; zeros are no date."""
-        digits = (cells >= ZERO) & (cells <= NINE)
-        count = digits.sum(axis=1)
-        value = np.zeros(len(cells), np.int64)
-        for column in range(f.length):
-            value = np.where(digits[:, column], value * 10 + (cells[:, column].astype(np.int64) - ZERO), value)
-        value = np.where(count == 6, value + 20_000_000, value)
-        year, month, day = value // 10000, value // 100 % 100, value % 100
-        leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-        longest = identities.DAYS[np.clip(month, 0, 12)] - ((month == 2) & ~leap)
-        sound = ((count == 6) | (count == 8)) & (digits | (cells == BLANK)).all(axis=1)
-        sound &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= longest) & (year >= 1)
-        none = present & (value == 0)
-        for row in np.flatnonzero(present & ~sound & ~none):
-            self._find(row, f, "not_a_date", "no date of the form YYYYMMDD", 0)
-        valid = present & sound & ~none
-        months = np.where(valid, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-        days = months.astype("datetime64[D]") + np.where(valid, day - 1, 0)
-        return pa.array(days.astype(np.int64).astype(np.int32), pa.int32(), mask=~valid).cast(pa.date32())
-
-    def _constant(self, f: FieldSpec, cells: Matrix, kinds: NDArray[np.str_]) -> None:
-        for kind in self.layout.records:
-            if f.only and kind not in f.only:
+    def read(self) -> _Read:
+        layout, block = self.layout, self.block
+        n = len(block.cells)
+        kinds = self._kinds()
+        names = pa.array([*layout.records, None], pa.string())
+        columns: dict[str, pa.Array] = {
+            "record_no": pa.array(block.numbers, pa.int64()),
+            "byte_offset": pa.array(block.offsets, pa.int64()),
+            "record_type": names.take(pa.array(np.where(kinds < 0, len(layout.records), kinds))),
+        }
+        for only, fields in self._by_types().items():
+            rows = self._rows(only, kinds)
+            if rows is not None and len(rows) == 0:
                 continue
-            wanted = np.array([ord(c) for c in f.constant(kind).ljust(f.length)])
-            for row in np.flatnonzero((kinds == kind) & (cells != wanted).any(axis=1)):
-                self._find(row, f, "constant", "not the layout's constant", 0)
+            plain = self.plain if rows is None else self.plain[rows]
+            raw = block.cells if rows is None else block.cells[rows]
+            back = None if rows is None else self._back(rows, n)
+            signs: dict[str, Bools] = {}
+            for f in sorted(fields, key=lambda f: f.type != "sign"):
+                column = self._field(f, plain, raw, rows, kinds, signs)
+                if column is not None:
+                    values = column if back is None else column.take(back)
+                    there = columns.get(f.name)
+                    columns[f.name] = values if there is None else pc.coalesce(there, values)
+        self._locate()
+        arrays = [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in layout.schema]
+        return _Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
 
-    def _undefined(self, f: FieldSpec, cells: Matrix, has: NDArray[np.bool_]) -> None:
-        if not (cells == UNDEFINED).any():
-            return
-        for row, column in zip(*np.nonzero((cells == UNDEFINED) & has[:, None]), strict=True):
-            byte = int(self._block[row, int(f.at) - 1 + column])
-            self._find(row, f, "undefined_byte", f"byte {byte:02x} does not exist in {self.encoding}", int(column))
+    def _by_types(self) -> dict[tuple[str, ...], list[FieldSpec]]:
+        found: dict[tuple[str, ...], list[FieldSpec]] = {}
+        for f in self.layout.fields:
+            found.setdefault(f.only, []).append(f)
+        return found
 
-    def _find(self, row: int | np.integer, f: FieldSpec | None, rule: str, message: str, within: int) -> None:
-        place = (int(f.at) - 1 if f else 0) + within
-        exact = rule in ("check_digit", "undefined_byte")
-        self.findings.add(
-            Finding(
-                rule, message, "correct it at the sender, and have the file sent again",
-                record=int(self._numbers[row]),
-                field=f.name if f else "",
-                column=place + 1,
-                length=1 if exact or not f else f.length,
-                offset=int(self._offsets[row]) + place,
-                byte=f"{int(self._block[row, place]):02x}" if exact else None,
+    def _rows(self, only: tuple[str, ...], kinds: NDArray[np.int64]) -> Ints | None:
+        """The rows of these record types; None for all."""
+        names = list(self.layout.records)
+        has = np.isin(kinds, [names.index(t) for t in only]) if only else kinds >= 0
+        return None if has.all() else np.flatnonzero(has)
+
+    def _back(self, rows: Ints, n: int) -> pa.Array:
+        """Where each of the block's rows is among these; null where it isn't."""
+        place = np.zeros(n, np.int64)
+        missing = np.ones(n, np.bool_)
+        place[rows] = np.arange(len(rows))
+        missing[rows] = False
+        return pa.array(place, mask=missing)
+
+    # --- which record type
+
+    def _kinds(self) -> NDArray[np.int64]:
+        n = len(self.plain)
+        kinds = np.full(n, -1, np.int64)
+        for number, (name, spec) in enumerate(self.layout.records.items()):
+            match = kinds < 0
+            for field_name, value in spec.when.items():
+                f = self.layout.field(field_name, name)
+                assert f is not None
+                there = self._plain(f)
+                if value == "*":
+                    match &= (there != BLANK).any(axis=1)
+                else:
+                    wanted = np.frombuffer(value.encode("latin-1").ljust(f.length), np.uint8)
+                    match &= (there == wanted).all(axis=1)
+            kinds[match] = number
+        if (unknown := kinds < 0).any():
+            fault = cells.Fault(
+                "record_type", "a record of no type that the layout has", np.flatnonzero(unknown), exact=True
             )
-        )  # fmt: skip
+            places = [self.layout.field(w, r) for r, spec in self.layout.records.items() for w in spec.when]
+            self.faults.append((places[0] if places else None, fault))
+        lengths = np.array([self.layout.length_of(r) for r in self.layout.records])
+        if self.layout.varies and (other := (kinds >= 0) & (lengths[kinds] != self.block.lengths)).any():
+            for row in np.flatnonzero(other).tolist():
+                message = f"{self.block.lengths[row]} bytes where this record type has {lengths[kinds[row]]}"
+                self.faults.append((None, cells.Fault("record_length", message, np.array([row]))))
+            kinds[other] = -1
+        return kinds
+
+    def _plain(self, f: FieldSpec) -> Bytes:
+        return self.plain[:, int(f.at) - 1 : int(f.at) - 1 + f.length]
+
+    # --- fields
+
+    def _field(
+        self, f: FieldSpec, plain: Bytes, raw: Bytes, rows: Ints | None, kinds: NDArray[np.int64],
+        signs: dict[str, Bools],
+    ) -> pa.Array | None:  # fmt: skip
+        first, last = int(f.at) - 1, int(f.at) - 1 + f.length
+        if f.type == "filler":
+            return None
+        if f.type == "const":
+            self._constant(f, plain[:, first:last], rows, kinds)
+            return None
+        if f.type == "sign":
+            signs[f.name] = self._sign(f, plain[:, first], rows)
+            return None
+        column = cells.read(
+            f,
+            slice_of(plain if f.usage == "display" else raw, first, f.length),
+            self.page,
+            lambda row: raw[row, first:last].tobytes(),
+            negative=signs.get(f.sign),
+            printable=self.printable,
+        )
+        for fault in column.faults:
+            self._fault(f, fault, rows)
+        if f.required:
+            empty = column.empty if column.empty is not None else np.zeros(len(column.values), np.bool_)
+            if empty.any():
+                self._fault(f, cells.Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
+        return column.values
+
+    def _constant(self, f: FieldSpec, there: Bytes, rows: Ints | None, kinds: NDArray[np.int64]) -> None:
+        mine = kinds if rows is None else kinds[rows]
+        for number, kind in enumerate(self.layout.records):
+            which = mine == number
+            if (f.only and kind not in f.only) or not which.any():
+                continue
+            wanted = np.frombuffer(f.constant(kind).encode("latin-1").ljust(f.length), np.uint8)
+            wrong = which & (there != wanted).any(axis=1)
+            if wrong.any():
+                found = np.flatnonzero(wrong)
+                within = (there[found] != wanted).argmax(axis=1)
+                self._fault(f, cells.Fault("constant", "not the layout's constant", found, within, exact=True), rows)
+
+    def _sign(self, f: FieldSpec, there: Bytes, rows: Ints | None) -> Bools:
+        negative: Bools = there == cells.MINUS
+        wrong = ~negative & (there != BLANK) & (there != cells.PLUS)
+        if wrong.any():
+            message = "a sign is a blank, a plus or a minus"
+            found = np.flatnonzero(wrong)
+            self._fault(f, cells.Fault("sign", message, found, np.zeros(len(found), np.int64), exact=True), rows)
+        return negative
+
+    def _fault(self, f: FieldSpec, fault: cells.Fault, rows: Ints | None) -> None:
+        if rows is not None:
+            fault = cells.Fault(fault.rule, fault.message, rows[fault.rows], fault.within, fault.exact)
+        self.faults.append((f, fault))
+
+    # --- where
+
+    def _locate(self) -> None:
+        """Faults as findings, in the file's order."""
+        total = sum(len(fault.rows) for _, fault in self.faults)
+        if not total:
+            return
+        places = []
+        for which, (f, fault) in enumerate(self.faults):
+            at = int(f.at) - 1 if f else 0
+            within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
+            places.append(np.stack([fault.rows, at + within, np.full(len(fault.rows), which)], axis=1))
+        every = np.concatenate(places)
+        every = every[np.lexsort((every[:, 1], every[:, 0]))]
+        for row, place, which in every[: self.findings.limit].tolist():
+            f, fault = self.faults[which]
+            exact = fault.exact and fault.rule != "record_type"
+            self.findings.add(
+                Finding(
+                    fault.rule, fault.message, AGAIN,
+                    record=int(self.block.numbers[row]),
+                    field=f.name if f else "",
+                    column=place + 1,
+                    length=1 if exact or f is None else f.length,
+                    offset=int(self.block.offsets[row]) + place,
+                    byte=f"{int(self.block.cells[row, place]):02x}" if fault.exact else None,
+                )
+            )  # fmt: skip
+        for _, _, which in every[self.findings.limit :].tolist():
+            self.findings.count(self.faults[which][1].rule, 1)
+
+
+def header_of(batch: pa.RecordBatch, layout: Layout) -> dict[str, str]:
+    """What the file's header says of the file: its fields by name, as text. Never about a person."""
+    kinds = batch.column("record_type")
+    if batch.num_rows == 0 or kinds[0].as_py() != layout.header:
+        return {}
+    found = {}
+    for f in layout.of(layout.header):
+        if f.staged and not f.private and (value := batch.column(f.name)[0].as_py()) is not None:
+            found[f.name] = f"{value:%Y%m%d}" if f.type == "date" else str(value)
+    return found
+
+
+__all__ = ["FixedReader", "arrow_type", "header_of"]

@@ -1,142 +1,249 @@
 """Layouts: ``include/formats/*.yaml``, one line a field, checked when they are loaded.
 
-A layout says which fields a record has and where; not how records are divided (the frame) nor which bytes are which
-letters (the encoding): those belong to an endpoint. ``at`` and ``length`` are both written, since the partner's paper
-has both, and must agree with the field before.
+A layout says which records there are, which fields they have and where; not how records are divided (the frame) nor
+which bytes are which letters (the encoding): those belong to an endpoint. A line is
+``name: [at, length, type, {rules}]``. ``at`` and ``length`` are both written, since the partner's paper has both, and
+must agree with the field before.
+
+``LayoutFile`` is the notation (``include/formats/schema.json`` is made from it, for editors); ``Layout`` is what the
+engine reads: groups spread out, every record type with its fields.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from slussen import settings
 from slussen.errors import CallError
+from slussen.records import forms
+from slussen.records.codepages import codepage
 
-Type = Literal["text", "digits", "integer", "decimal", "date", "const", "filler"]
-META = ("record_no", "byte_offset", "record_type", "group_no")
+Type = Literal[
+    "text", "digits", "integer", "decimal", "date", "time", "timestamp", "boolean", "sign", "const", "filler", "group"
+]
+Frame = Literal["fixed", "lf", "crlf", "rdw", "vb"]
+NUMBERS = ("integer", "decimal")
+MOMENTS = ("date", "time", "timestamp")
+SIGNS = ("leading", "trailing", "none", "overpunched", "zoned")
+LONGEST = 18  # digits that a number has at most: what 64 bits hold
+SCHEMA = "schema.json"
 
 
-class FieldSpec(BaseModel):
-    """One field. Positions count from 1; lengths are bytes (fixed) or letters at most (tagged)."""
-
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _words(value: Any) -> Any:
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+class Rules(Strict):
+    """The rules of a field: the fourth place of its line."""
+
+    only: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field((), description="the record types that have it")
+    value: str | dict[str, str] | None = Field(None, description="a const's value, or one for each record type")
+    required: bool = Field(False, description="may not be empty")
+    values: tuple[str, ...] | dict[str, str] = Field(
+        (), description="the codes, or each code's meaning; for a boolean the one for true, then the one for false"
+    )
+    decimals: int = Field(0, ge=0, le=9, description="implied decimals")
+    align: Literal["", "left", "right"] = Field("", description="text is left, numbers are right unless said")
+    fill: str = Field("", max_length=1, description="what fills the field up: a blank, before digits a zero")
+    empty: Literal["", "spaces", "zeros"] = Field("", description="how nothing is written")
+    truncate: bool = Field(False, description="what is too long is cut, and counted")
+    sign: str = Field("leading", description=f"where a number's sign is: {', '.join(SIGNS)}, or the field that has it")
+    plus: bool = Field(False, description="a positive number has a plus where a negative one has its minus")
+    usage: Literal["display", "packed", "binary"] = Field("display", description="digits, COMP-3 or COMP")
+    form: str = Field("", description="a date's or time's form: YYYYMMDD, YYMMDD, YYYYDDD, hhmmss, YYYY-MM-DD ...")
+    accepts: tuple[str, ...] = Field((), description="other forms that are read, but never written")
+    century: int = Field(50, ge=0, le=100, description="a year YY below this is of the 2000s, else of the 1900s")
+    quoted: bool = Field(False, description="delimited: always in quotes")
+    times: int = Field(1, ge=1, le=9999, description="how often the field or group is repeated (OCCURS)")
+    fields: dict[str, Line] = Field({}, description="a group's fields; their places count within the group")
+    person: bool = Field(False, description="the personal number of whom the record is about")
+    personal: bool = Field(False, description="personal data: masked when it is shown")
+    flag: tuple[str, ...] = Field((), description="the values that mark a protected person")
+    protected: str | None = Field(None, description="what stands here for a protected person; blank: nothing")
+    check: Literal["", "personnummer"] = Field("", description="what the value must be")
+
+
+Line = tuple[int | str, Annotated[int, Field(gt=0)], Type] | tuple[int | str, Annotated[int, Field(gt=0)], Type, Rules]
+Rules.model_rebuild()
+
+
+class FieldSpec(Rules):
+    """One field of the engine's. Positions count from 1; lengths are bytes (fixed) or letters at most (the others)."""
 
     name: str
     at: int | str
-    length: int = Field(gt=0)
+    length: int
     type: Type
-    only: tuple[str, ...] = ()
-    value: str | dict[str, str] | None = None
-    required: bool = False
-    values: tuple[str, ...] = ()
-    decimals: int = Field(default=0, ge=0, le=9)
-    align: Literal["left", "right"] = "left"
-    empty: Literal["spaces", "zeros"] | None = None
-    width: int | None = None
-    truncate: bool = False
-    person: bool = False
-    flag: tuple[str, ...] = ()
-    protected: str | None = None
-    check: Literal["personnummer"] | None = None
 
     @property
     def staged(self) -> bool:
-        """Is it a column of the stage?"""
-        return self.type not in ("const", "filler")
+        """Is it a column of batches and of the stage?"""
+        return self.type not in ("const", "filler", "sign")
 
     @property
     def zeros(self) -> bool:
         """Is nothing written as zeros?"""
-        return self.empty == "zeros" if self.empty else self.type in ("integer", "decimal")
+        return self.empty == "zeros" if self.empty else self.type in NUMBERS
+
+    @property
+    def right(self) -> bool:
+        return self.align == "right" if self.align else self.type in NUMBERS
+
+    @property
+    def pad(self) -> str:
+        """What fills the field up."""
+        return self.fill or ("0" if self.type in NUMBERS and self.right else " ")
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(self.values)
+
+    @property
+    def shape(self) -> str:
+        """A date's or time's form."""
+        return self.form or forms.usual(self.type, self.length)
+
+    @property
+    def digits(self) -> int:
+        """The digits that a number has room for, sign apart."""
+        return {"packed": self.length * 2 - 1, "binary": LONGEST}.get(self.usage, self.length)
+
+    @property
+    def private(self) -> bool:
+        """Personal data, that is masked when it is shown."""
+        return self.personal or self.person or (self.protected is not None and not self.flag)
 
     def constant(self, record_type: str) -> str:
         """What stands in a const field on this record type."""
         return self.value.get(record_type, "") if isinstance(self.value, dict) else self.value or ""
 
 
-def _table(rows: Any) -> Any:
-    """``name: [at, length, type, {rules}]`` as field specifications."""
-    if not isinstance(rows, Mapping):
-        return rows
-    fields = []
-    for name, row in rows.items():
-        rules = row[3] if len(row) > 3 else {}
-        only = str(rules.get("only", "")).split()
-        fields.append({"name": name, "at": row[0], "length": row[1], "type": row[2], **rules, "only": only})
-    return fields
+class RecordSpec(Strict):
+    """A record type: by what it is known, where it may stand, and which fields only it has."""
+
+    when: dict[str, str] = Field({}, description="fixed: the fields' values by which it is known; * is any but blank")
+    opens: str = Field("", description="tagged: the line that opens it")
+    closes: str = Field("", description="tagged: the line that closes it; fixed: the group that this record ends")
+    line: str = Field("", description="tagged: the record is one line that begins so")
+    section: str = Field("", description="delimited: the line after which its records come")
+    place: Literal["", "first", "last"] = Field("", description="header or trailer: there is one, and it is there")
+    under: str = Field("", description="the record type that it belongs to, and comes after")
+    length: int = Field(0, ge=0, description="if it is another than the layout's")
+    fields: dict[str, Line] = {}
 
 
-class RecordSpec(BaseModel):
-    """A record type: by what it is known (fixed), or between which lines it stands (tagged)."""
+class Total(Strict):
+    """What a field must hold: checked on reading, computed on writing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    when: dict[str, str] = {}
-    opens: str = ""
-    closes: str = ""
-    line: str = ""
+    count: str | tuple[str, ...] = Field((), description='record types that are counted; "*" for all')
+    sum: str | tuple[str, ...] = Field((), description="type.field: whose sum it is")
+    hash: str | tuple[str, ...] = Field((), description="type.field: whose sum it is, of numbers that are no amounts")
 
 
-class Layout(BaseModel):
-    """A format's records and fields."""
+class Usual(Strict):
+    """How files of this format are usually sent: what tools assume. What an integration speaks its endpoints say."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    encoding: str
+    frame: Frame
+
+
+class LayoutFile(Strict):
+    """A format's records and fields: the notation of include/formats/*.yaml."""
 
     format: str
     title: str
     version: int
     status: Literal["published", "assumed"]
     source: str
-    kind: Literal["fixed", "tagged"]
-    length: int = 0
-    count: str = ""
-    keywords: tuple[str, ...] = ()
-    skipped: dict[str, str] = {}
+    kind: Literal["fixed", "tagged", "delimited"]
+    usual: Usual
+    length: int = Field(0, ge=0, description="fixed: the bytes of a record, without line end or RDW")
+    may_be_empty: bool = Field(False, description="an empty file is no error")
+    count: str = Field("", description="the record type that is counted as a record (all, if not said)")
+    data: tuple[str, ...] = Field((), description="tagged: the lines before and after the data")
+    end: str = Field("", description="tagged: the last line")
+    prefix: str = Field("", description="tagged: what stands before a term's code")
+    keywords: tuple[str, ...] = Field((), description="tagged: lines that may stand in the data, and are passed over")
+    skipped: dict[str, str] = Field({}, description="tagged: groups that are passed over, and counted")
+    separator: str = Field("", max_length=1, description="delimited: what stands between two fields")
+    quote: str = Field('"', max_length=1, description="delimited: what stands around a field; nothing, if never")
+    header_row: bool = Field(False, description="delimited: the first line names the fields")
+    nothing: str = Field("", description="delimited: how nothing is written")
     records: dict[str, RecordSpec]
-    fields: Annotated[tuple[FieldSpec, ...], BeforeValidator(_table)]
+    totals: dict[str, Total] = Field({}, description="type.field: the control totals of headers and trailers")
+    fields: dict[str, Line] = {}
 
-    @property
-    def name(self) -> str:
-        return self.format
 
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        if unknown := {t for f in self.fields for t in f.only} - set(self.records):
-            raise ValueError(f"fields are on record types that there are none of: {', '.join(sorted(unknown))}")
-        if self.kind == "fixed":
-            following = 1
-            for f in self.fields:
-                if f.at != following:
-                    raise ValueError(f"{f.name} starts at {f.at}, but {following} is next")
-                following += f.length
-            if following - 1 != self.length:
-                raise ValueError(f"the fields end at {following - 1}, the record at {self.length}")
-        names = {f.name for f in self.fields}
-        for record_type, spec in self.records.items():
-            if missing := set(spec.when) - names:
-                raise ValueError(f"{record_type} is known by {', '.join(sorted(missing))}, which is no field")
-        return self
+class Layout:
+    """A layout as the engine uses it: ``records`` by name, ``fields`` spread out, each on its record types."""
+
+    def __init__(self, file: LayoutFile) -> None:
+        self.file = file
+        self.name = self.format = file.format
+        self.title, self.version, self.status, self.source = file.title, file.version, file.status, file.source
+        self.kind, self.length, self.records = file.kind, file.length, file.records
+        self.fields: tuple[FieldSpec, ...] = tuple(
+            _spread(file.fields)
+            + [
+                f.model_copy(update={"only": (record_type,)})
+                for record_type, spec in file.records.items()
+                for f in _spread(spec.fields)
+            ]
+        )
+        self._check()
+
+    # --- what there is
 
     def of(self, record_type: str) -> tuple[FieldSpec, ...]:
         """The fields that this record type has."""
         return tuple(f for f in self.fields if not f.only or record_type in f.only)
 
-    def field(self, name: str) -> FieldSpec | None:
-        return next((f for f in self.fields if f.name == name), None)
+    def field(self, name: str, record_type: str = "") -> FieldSpec | None:
+        """The field of this name, on this record type if one is named."""
+        return next((f for f in (self.of(record_type) if record_type else self.fields) if f.name == name), None)
 
-    def place(self, offset: int, frame: str) -> tuple[int | None, int | None, str]:
-        """The record, column and field that a byte offset in a fixed file is in; nothing of these for a tagged one."""
-        if self.kind != "fixed":
-            return None, None, ""
-        record, within = divmod(offset, self.length + {"fixed": 0, "lf": 1, "crlf": 2}[frame])
-        name = next((f.name for f in self.fields if int(f.at) - 1 <= within < int(f.at) - 1 + f.length), "")
-        return record + 1, within + 1, name
+    def length_of(self, record_type: str) -> int:
+        return self.records[record_type].length or self.length
+
+    @cached_property
+    def longest(self) -> int:
+        return max((self.length_of(r) for r in self.records), default=self.length)
+
+    @cached_property
+    def varies(self) -> bool:
+        """Do record types differ in length?"""
+        return len({self.length_of(r) for r in self.records}) > 1
+
+    @cached_property
+    def header(self) -> str:
+        """The record type that comes first, if one must."""
+        return next((r for r, spec in self.records.items() if spec.place == "first"), "")
+
+    @cached_property
+    def trailer(self) -> str:
+        """The record type that comes last, if one must."""
+        return next((r for r, spec in self.records.items() if spec.place == "last"), "")
+
+    @cached_property
+    def data_types(self) -> tuple[str, ...]:
+        """The record types that are data: neither header nor trailer."""
+        return tuple(r for r, spec in self.records.items() if not spec.place)
+
+    @cached_property
+    def counted(self) -> str:
+        """The record type that is counted as a record; empty, when all are."""
+        return self.file.count
 
     @property
     def person_field(self) -> str | None:
@@ -148,29 +255,210 @@ class Layout(BaseModel):
         """The fields that mark a protected person, with the values that mean so."""
         return {f.name: f.flag for f in self.fields if f.flag}
 
-    @property
+    @cached_property
     def schema(self) -> Any:
-        """The Arrow schema of batches, and of the stage: where a record stands, its type, then the fields by name."""
+        """The Arrow schema of batches: where a record stands, its type, then the fields by name."""
+        return self._schema(self.fields)
+
+    @cached_property
+    def data_schema(self) -> Any:
+        """The Arrow schema of the stage: as ``schema``, without what only headers and trailers have."""
+        return self._schema(f for f in self.fields if not f.only or set(f.only) & set(self.data_types))
+
+    def _schema(self, fields: Any) -> Any:
         import pyarrow as pa
 
-        types = {"text": pa.string(), "digits": pa.string(), "integer": pa.int64(), "date": pa.date32()}
         columns = [("record_no", pa.int64()), ("byte_offset", pa.int64()), ("record_type", pa.string())]
         if self.kind == "tagged":
             columns.append(("group_no", pa.int64()))
-        for f in self.fields:
-            if f.staged:
-                columns.append((f.name, pa.decimal128(18, f.decimals) if f.type == "decimal" else types[f.type]))
+        taken = {name for name, _ in columns}
+        for f in fields:
+            if f.staged and f.name not in taken:
+                taken.add(f.name)
+                columns.append((f.name, arrow_type(f)))
         return pa.schema(columns)
+
+    def data_of(self, batch: Any) -> Any:
+        """A batch's data: without headers and trailers, and their columns."""
+        if self.header or self.trailer:
+            import pyarrow as pa
+            import pyarrow.compute as pc
+
+            there = pc.is_in(batch.column("record_type"), pa.array(self.data_types, pa.string()))
+            batch = batch if pc.all(there).as_py() else batch.filter(there)
+        return batch.select(self.data_schema.names)
+
+    def place(self, offset: int, frame: str) -> tuple[int | None, int | None, str]:
+        """The record, column and field that a byte offset in a fixed file is in; nothing of these for the others."""
+        if self.kind != "fixed" or self.varies or frame in ("rdw", "vb"):
+            return None, None, ""
+        record, within = divmod(offset, self.length + {"fixed": 0, "lf": 1, "crlf": 2}[frame])
+        name = next((f.name for f in self.fields if int(f.at) - 1 <= within < int(f.at) - 1 + f.length), "")
+        return record + 1, within + 1, name
+
+    # --- is it right?
+
+    def _check(self) -> None:
+        file = self.file
+        own = [r for r, spec in self.records.items() if spec.fields]
+        if own and file.fields:
+            raise _Wrong(("fields",), f"either the layout has fields or its record types ({', '.join(own)}), not both")
+        for n, f in enumerate(self.fields):
+            where = ("fields", f.name) if not own else ("records", f.only[0], "fields", f.name)
+            if unknown := set(f.only) - set(self.records):
+                raise _Wrong(where, f"on record types that there are none of: {', '.join(sorted(unknown))}")
+            if reason := self._wrong(f):
+                raise _Wrong(where, f"{f.name} {reason}")
+            same = next((g for g in self.fields[:n] if g.name == f.name and g.staged and f.staged), None)
+            if same is not None and arrow_name(same) != arrow_name(f):
+                raise _Wrong(where, f"{f.name} is {arrow_name(same)} on another record type, {arrow_name(f)} here")
+            if same is not None and (not own or same.only == f.only):
+                raise _Wrong(where, f"there are two fields {f.name}")
+        for record_type, spec in self.records.items():
+            if file.kind == "fixed":
+                self._follow(record_type, bool(own))
+            if missing := set(spec.when) - {f.name for f in self.of(record_type)}:
+                raise _Wrong(
+                    ("records", record_type), f"known by {', '.join(sorted(missing))}, which is no field of it"
+                )
+            for what in (spec.under, spec.closes if file.kind == "fixed" else ""):
+                if what and what not in self.records:
+                    raise _Wrong(("records", record_type), f"there is no record type {what}")
+        self._kind()
+        self._totals()
+        try:
+            codepage(file.usual.encoding)
+        except CallError as error:
+            raise _Wrong(("usual",), str(error)) from None
+
+    def _follow(self, record_type: str, own: bool) -> None:
+        """Each field begins where the one before ended, and the last one ends the record."""
+        following = 1
+        fields = self.of(record_type) if own else self.fields
+        where: tuple[str, ...] = ("records", record_type, "fields") if own else ("fields",)
+        for f in fields:
+            if f.at != following:
+                raise _Wrong((*where, f.name), f"{f.name} starts at {f.at}, but {following} is next")
+            following += f.length
+        if following - 1 != self.length_of(record_type):
+            key = ("records", record_type) if own else ("length",)
+            raise _Wrong(key, f"the fields end at {following - 1}, the record at {self.length_of(record_type)}")
+
+    def _wrong(self, f: FieldSpec) -> str:
+        """What is wrong with a field, in words; nothing, when nothing is."""
+        if f.type in MOMENTS:
+            for form in (f.shape, *f.accepts):
+                if reason := forms.wrong(form, f.type):
+                    return reason
+                if len(form) > f.length:
+                    return f"has no room for {form}"
+        if f.usage != "display" and (f.type not in NUMBERS or self.kind != "fixed"):
+            return f"is {f.usage}, which only numbers of fixed records are"
+        if f.usage == "binary" and f.length not in (1, 2, 4, 8):
+            return "is binary and must be 1, 2, 4 or 8 bytes long"
+        if f.sign == "trailing" and f.length < 2:
+            return "has no room for a digit and its sign"
+        if f.type == "boolean" and len(f.codes) != 2:
+            return "is boolean and needs two values: the one for true, then the one for false"
+        if f.type in NUMBERS and f.sign not in SIGNS:
+            sign = next((g for g in self.fields if g.name == f.sign and g.only == f.only), None)
+            if sign is None or sign.type != "sign":
+                return f"has its sign in {f.sign}, which is no field of type sign"
+        if f.type == "const" and f.value is None:
+            return "is const and needs its value"
+        return ""
+
+    def _kind(self) -> None:
+        file = self.file
+        if file.kind == "delimited" and not file.separator:
+            raise _Wrong(("kind",), "a delimited layout needs its separator")
+        if file.kind == "tagged" and not (file.count and file.count in self.records):
+            raise _Wrong(("kind",), "a tagged layout says which record type counts (count:)")
+        for place in ("first", "last"):
+            if len([r for r, spec in self.records.items() if spec.place == place]) > 1:
+                raise _Wrong(("records",), f"only one record type can be {place}")
+
+    def _totals(self) -> None:
+        for name, total in self.file.totals.items():
+            if self._field_of(name) is None:
+                raise _Wrong(("totals", name), f"there is no field {name} (type.field)")
+            for counted in _tuple(total.count):
+                if counted != "*" and counted not in self.records:
+                    raise _Wrong(("totals", name), f"there is no record type {counted}")
+            for summed in (*_tuple(total.sum), *_tuple(total.hash)):
+                if self._field_of(summed) is None:
+                    raise _Wrong(("totals", name), f"there is no field {summed} (type.field)")
+
+    def _field_of(self, dotted: str) -> FieldSpec | None:
+        record_type, _, name = dotted.partition(".")
+        return self.field(name, record_type) if record_type in self.records else None
 
     def __str__(self) -> str:
         """The layout as the partner's paper has it: START, END, LEN, TYPE, FIELD."""
-        lines = [f"{self.format} v{self.version} ({self.status}), {self.length or 'tagged'}", self.title]
+        lines = [f"{self.format} v{self.version} ({self.status}), {self.length or self.kind}", self.title]
         for record_type in self.records:
-            lines += ["", record_type, "   START   END  LEN  TYPE     FIELD"]
+            lines += ["", record_type, "   START   END  LEN  TYPE      FIELD"]
             for f in self.of(record_type):
-                end = f.at + f.length - 1 if isinstance(f.at, int) else ""
-                lines.append(f"   {f.at:>5} {end:>5} {f.length:>4}  {f.type:<8} {f.name}")
+                end = f.at + f.length - 1 if isinstance(f.at, int) and self.kind == "fixed" else ""
+                lines.append(f"   {f.at:>5} {end:>5} {f.length:>4}  {f.type:<9} {f.name}")
         return "\n".join(lines) + "\n"
+
+
+def arrow_type(f: FieldSpec) -> Any:
+    """The Arrow type of a field's column."""
+    import pyarrow as pa
+
+    types = {
+        "text": pa.string(), "digits": pa.string(), "integer": pa.int64(), "date": pa.date32(),
+        "decimal": pa.decimal128(LONGEST, f.decimals), "time": pa.time32("s"), "timestamp": pa.timestamp("s"),
+        "boolean": pa.bool_(),
+    }  # fmt: skip
+    return types[f.type]
+
+
+def arrow_name(f: FieldSpec) -> str:
+    """The Arrow type's name, without the library."""
+    return f"decimal({f.decimals})" if f.type == "decimal" else {"digits": "text"}.get(f.type, f.type)
+
+
+def _tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _spread(lines: Mapping[str, Line]) -> list[FieldSpec]:
+    """Lines as fields; what is repeated, or a group, as ``name_1``, ``name_2`` or ``name_field``."""
+    found: list[FieldSpec] = []
+    for name, line in lines.items():
+        at, length, kind = line[0], line[1], line[2]
+        rules = line[3] if len(line) > 3 else Rules.model_validate({})
+        given = rules.model_dump(exclude_unset=True, exclude={"fields", "times"})
+        for n in range(rules.times):
+            here = f"{name}_{n + 1}" if rules.times > 1 else name
+            start = at + n * length if isinstance(at, int) else at
+            if kind != "group":
+                found.append(FieldSpec(name=here, at=start, length=length, type=kind, **given))
+                continue
+            for inner in _spread(rules.fields):
+                place = int(inner.at) - 1 + int(start)
+                only = rules.only or inner.only
+                found.append(inner.model_copy(update={"name": f"{here}_{inner.name}", "at": place, "only": only}))
+    return found
+
+
+# --- loading
+
+
+class _Wrong(Exception):
+    """A complaint about the place in the file that these keys lead to."""
+
+    def __init__(self, keys: tuple[str, ...], reason: str) -> None:
+        self.keys, self.reason = keys, reason
+        super().__init__(reason)
+
+
+def names() -> list[str]:
+    """The layouts that there are."""
+    return sorted(f.stem for f in settings.FORMATS.glob("*.yaml"))
 
 
 def load(name: str) -> Layout:
@@ -179,40 +467,86 @@ def load(name: str) -> Layout:
     Raises:
         CallError: there is none, or it is wrong: with file, line and reason.
     """
-    file = settings.FORMATS / f"{name}.yaml"
+    file = Path(name) if name.endswith((".yaml", ".yml")) else settings.FORMATS / f"{name}.yaml"
     if not file.exists():
-        known = ", ".join(sorted(f.stem for f in settings.FORMATS.glob("*.yaml")))
-        raise CallError(f"unknown layout {name!r}: one of {known}")
+        raise CallError(f"unknown layout {name!r}: a file, or one of {', '.join(names())}")
     return read(file, file.stat().st_mtime_ns)
 
 
 @cache
 def read(file: Path, changed: int = 0) -> Layout:
     """The layout in this file, as it was at this time."""
-    text = file.read_text(encoding="utf-8")
-    try:
-        layout = Layout.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise CallError(f"{file.name}:{line}: {getattr(error, 'problem', 'no YAML')}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = [str(p) for p in first["loc"]]
-        reason = first["msg"].removeprefix("Value error, ")
-        what = f"{'.'.join(place)} {reason}".strip()
-        raise CallError(f"{file.name}:{_line(text, place, reason)}: {what}") from None
+    layout = of_text(file.read_text(encoding="utf-8"), file.name)
     if layout.format != file.stem:
         raise CallError(f"{file.name}:1: the format is called {layout.format}, the file {file.stem}")
     return layout
 
 
-def _line(text: str, place: list[str], reason: str) -> int:
-    """The line that a complaint is about: the field's that it names, else the key's."""
-    lines = text.splitlines()
-    if place[:1] == ["fields"] and len(place) > 1 and place[1].isdigit():
-        table = next((n for n, row in enumerate(lines) if row.startswith("fields:")), 0)
-        rows = [n for n, row in enumerate(lines) if n > table and row.strip() and not row.strip().startswith("#")]
-        return rows[int(place[1])] + 1
-    word = place[0] if place else reason.split()[0]
-    return next((n for n, row in enumerate(lines, 1) if row.strip().startswith(f"{word}:")), 1)
+def of_text(text: str, file: str = "layout") -> Layout:
+    """The layout that this YAML describes.
+
+    Raises:
+        CallError: it is wrong: with line and reason.
+    """
+    try:
+        tree = yaml.compose(text, yaml.SafeLoader)
+        _twice(tree, file)
+        return Layout(LayoutFile.model_validate(yaml.safe_load(text)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise CallError(f"{file}:{line}: {getattr(error, 'problem', None) or 'no YAML'}") from None
+    except ValidationError as error:
+        # A line is one of two shapes: the deepest complaint is about the shape that was meant.
+        worst = max(error.errors(), key=lambda e: len(e["loc"]))
+        keys = tuple(str(p) for p in worst["loc"])
+        words = [k for k in keys if "[" not in k]
+        reason = f"{'.'.join(words)} {worst['msg'].removeprefix('Value error, ')}".strip()
+        raise CallError(f"{file}:{_line(tree, keys)}: {reason[0].lower()}{reason[1:]}") from None
+    except _Wrong as error:
+        raise CallError(f"{file}:{_line(tree, error.keys)}: {error.reason}") from None
+
+
+def _twice(node: Any, file: str) -> None:
+    """YAML lets the second of two keys win in silence; here it is an error."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise CallError(f"{file}:{key.start_mark.line + 1}: {key.value} is there twice")
+            seen.add(str(key.value))
+            _twice(value, file)
+
+
+def _line(node: Any, keys: tuple[str, ...]) -> int:
+    """The line of the deepest of these keys that the file has."""
+    line = 1
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if str(k.value) == key), None)
+            if found is None:
+                continue
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+    return line
+
+
+def schema_json() -> str:
+    """The JSON Schema of the notation, for editors: draft 07, which they know."""
+    schema = _draft07(LayoutFile.model_json_schema())
+    schema["$schema"] = "http://json-schema.org/draft-07/schema#"
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _draft07(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_draft07(n) for n in node]
+    if not isinstance(node, dict):
+        return node
+    made = {("definitions" if k == "$defs" else k): _draft07(v) for k, v in node.items()}
+    if "prefixItems" in made:
+        made["items"], made["additionalItems"] = made.pop("prefixItems"), False
+    if isinstance(made.get("$ref"), str):
+        made["$ref"] = made["$ref"].replace("#/$defs/", "#/definitions/")
+    return made

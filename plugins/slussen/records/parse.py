@@ -1,7 +1,7 @@
-"""Files to Arrow batches: one door for both kinds of layout.
+"""Files to Arrow batches: one door for all kinds of layout.
 
 An iterator of batches with the layout's schema; when it has ended, ``records``, ``bytes``, ``sha256``, ``totals``
-(control totals, counted and declared) and ``header`` (what the file says of itself). What cannot be read is null in
+(records by type, control totals) and ``header`` (what the file says of itself). What cannot be read is null in
 its batch and a located finding; all of a file's findings are found in one pass, up to the limit of ``findings``.
 """
 
@@ -12,33 +12,44 @@ from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from slussen.errors import Findings
-from slussen.records.fixed import FixedReader
+from slussen.errors import Finding, Findings
 from slussen.records.layout import Layout
 from slussen.records.source import Source
-from slussen.records.tagged import TaggedReader
 
 
 class Reader(Protocol):
     """What reads one kind of layout."""
 
-    records: int
-    totals: dict[str, int]
     header: dict[str, str]
+
+    @property
+    def records(self) -> int: ...
+
+    @property
+    def totals(self) -> dict[str, int]: ...
 
     def batches(self) -> Iterator[pa.RecordBatch]: ...
 
 
 class Parsed:
-    """The batches of a file, by its layout, in this encoding and frame (``lf``, ``crlf``, ``fixed``)."""
+    """The batches of a file, by its layout, in this encoding and frame (``frames.ENDS``)."""
 
-    def __init__(self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
-        self._source = Source(stream)
-        kind = FixedReader if layout.kind == "fixed" else TaggedReader
-        self._reader: Reader = kind(self._source, layout, encoding, frame, findings)
+    def __init__(
+        self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings, *,
+        hashed: bool = True, in_order: bool = False,
+    ) -> None:  # fmt: skip
+        self._source = Source(stream, encoding, hashed=hashed)
+        self._findings, self._layout = findings, layout
+        self._reader = _reader(self._source, layout, encoding, frame, findings)
+        self._in_order = in_order and layout.kind == "tagged"
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return self._reader.batches()
+        yield from _in_order(self._reader.batches(), self._layout) if self._in_order else self._reader.batches()
+        verdict = self._source.sample.verdict()
+        if verdict is not None:
+            self._findings.add(
+                Finding("wrong_encoding", str(verdict), "ask the sender which encoding the file is in, and declare it")
+            )
 
     @property
     def records(self) -> int:
@@ -59,3 +70,35 @@ class Parsed:
     @property
     def sha256(self) -> str:
         return self._source.sha256
+
+
+def _in_order(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[pa.RecordBatch]:
+    """A tagged file's rows as they stand in it: its reader gives a batch for each record type of a block."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        kind = batch.column("record_type")[0].as_py() if batch.num_rows else ""
+        if waiting and kind in (layout.counted, layout.trailer):
+            yield _sorted(waiting)
+            waiting = []
+        waiting.append(batch)
+    if waiting:
+        yield _sorted(waiting)
+
+
+def _sorted(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    table = pa.Table.from_batches(batches).combine_chunks().sort_by("byte_offset")
+    return table.combine_chunks().to_batches()[0] if table.num_rows else batches[0]
+
+
+def _reader(source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> Reader:
+    if layout.kind == "fixed":
+        from slussen.records.fixed import FixedReader
+
+        return FixedReader(source, layout, encoding, frame, findings)
+    if layout.kind == "tagged":
+        from slussen.records.tagged import TaggedReader
+
+        return TaggedReader(source, layout, encoding, frame, findings)
+    from slussen.records.delimited import DelimitedReader
+
+    return DelimitedReader(source, layout, encoding, frame, findings)

@@ -1,27 +1,35 @@
-"""The stream that a reader reads: counted and hashed as it goes by."""
+"""The stream that a reader reads: counted, hashed and sampled as it goes by."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import BinaryIO
 
-CHUNK = 8 << 20
+from slussen.records.detect import Sample
+from slussen.records.parallel import Hash
+
+CHUNK = 4 << 20
 
 
 class Source:
-    """A stream that is counted and hashed as it is read."""
+    """A stream that is counted and hashed as it is read; ``sample`` remembers enough to tell its encoding."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, encoding: str, *, hashed: bool = True) -> None:
         self._stream = stream
-        self._hash = hashlib.sha256()
+        self._hash = Hash() if hashed else None
+        self.sample = Sample(encoding)
         self.bytes = 0
 
     def read(self, size: int = CHUNK) -> bytes:
+        """As many bytes as are asked for; fewer only at the end."""
         data = self._stream.read(size)
-        self._hash.update(data)
+        while 0 < len(data) < size and (more := self._stream.read(size - len(data))):
+            data += more
+        if self._hash is not None:
+            self._hash.update(data)
+        self.sample.feed(data)
         self.bytes += len(data)
         return data
 
     @property
     def sha256(self) -> str:
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hash is not None else ""

@@ -1,0 +1,494 @@
+"""The command line's records part: look into a file, compare, convert, and keep layouts in order.
+
+Exit codes: 0 fine, 1 the data is at fault (or two files differ), 2 the call is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from slussen.errors import CallError
+
+if TYPE_CHECKING:
+    from slussen.errors import Findings
+    from slussen.tools.diff import Diff
+    from slussen.tools.propose import Proposal
+
+layout_app = typer.Typer(help="Layouts: their pages, whether they are right, what a change alters.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The file.")]
+LayoutName = Annotated[str, typer.Option("--layout", "-l", help="A layout of include/formats, or a YAML file.")]
+Encoding = Annotated[str, typer.Option("--encoding", "-e", help="Its encoding; the format's usual one, if not said.")]
+Frame = Annotated[str, typer.Option(help="fixed, lf, crlf, rdw or vb; the format's usual one, if not said.")]
+Out = Annotated[Path | None, typer.Option("-o", "--output", help="Where to; standard output, if not said.")]
+Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
+Reveal = Annotated[bool, typer.Option(help="Show personal data too.")]
+Replace = Annotated[str, typer.Option(help="A table of include/replacements, for letters that the target lacks.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (peek, diff, parse, render, convert):
+        app.command()(command)
+    app.add_typer(layout_app, name="layout")
+
+
+def peek(
+    file: File,
+    layout: LayoutName = "",
+    record: Annotated[int, typer.Option(min=1, help="Which record; the first that is wrong, if not said.")] = 0,
+    encoding: Encoding = "",
+    frame: Frame = "",
+    reveal: Reveal = False,
+    as_json: Json = False,
+) -> None:
+    """Show a record as a person reads it: ruler, hex, fields, and what is wrong at which byte.
+
+    Without --layout it proposes the layouts, frames and encodings that fit.
+
+    Examples:
+
+        slussen peek F29.txt --layout agresso_cs15
+
+        slussen peek F29.txt --layout agresso_cs15 --record 17 --reveal
+
+        slussen peek unknown.dat
+    """
+    if not layout:
+        _proposed(file, as_json)
+        return
+    from slussen.tools import peek as tool
+    from slussen.tools.opened import opened
+
+    found = tool.peek(opened(file, layout, encoding, frame), record or 0)
+    if as_json:
+        _print_json(tool.as_dict(found, reveal=reveal))
+    else:
+        _console().print(tool.shown(found, reveal=reveal), highlight=False)
+    wrong = found.findings if not record else (found.record.findings if found.record else [])
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _proposed(file: Path, as_json: bool) -> None:
+    from slussen.tools.propose import propose
+
+    found = propose(file)
+    if as_json:
+        _print_json([vars(p) | {"share": round(p.share, 4)} for p in found])
+    elif found:
+        _console().print(_proposals(found))
+        best = found[0]
+        _console().print(
+            f"next: slussen peek {file} --layout {best.layout} --frame {best.frame} --encoding {best.encoding}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    else:
+        Console(stderr=True).print("no layout fits: is it one of ours? `slussen layout check` lists them")
+    raise typer.Exit(0 if found else 1)
+
+
+def _proposals(found: list[Proposal]) -> Table:
+    table = Table("layout", "frame", "encoding", "records tried", "sound")
+    for p in found[:10]:
+        table.add_row(p.layout, p.frame, p.encoding, f"{p.records:,}", f"{p.share:.0%}")
+    return table
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A")],
+    b: Annotated[Path, typer.Argument(metavar="B")],
+    layout: LayoutName,
+    key: Annotated[str, typer.Option(help="Match records by these fields, parted by commas; else in order.")] = "",
+    encoding: Encoding = "",
+    encoding_b: Annotated[str, typer.Option(help="B's encoding, when it is another.")] = "",
+    frame: Frame = "",
+    frame_b: Annotated[str, typer.Option(help="B's frame, when it is another.")] = "",
+    reveal: Reveal = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two files field by field, and sum up what kinds of differences there are.
+
+    Examples:
+
+        slussen diff old.txt new.txt --layout agresso_cs15
+
+        slussen diff old.txt new.txt --layout agresso_cs15 --key comp_reg_no --json
+    """
+    from slussen.tools import diff as tool
+    from slussen.tools.opened import opened
+
+    one = opened(a, layout, encoding, frame)
+    other = opened(b, layout, encoding_b or encoding, frame_b or frame)
+    found = tool.diff(one, other, tuple(k for k in key.split(",") if k), reveal=reveal)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        _differences(found)
+    raise typer.Exit(0 if found.same else 1)
+
+
+def _differences(found: Diff) -> None:
+    console = _console()
+    colour = "green" if found.same else "red"
+    console.print(
+        f"[{colour}]{'the same' if found.same else 'different'}[/]: {found.equal:,} records equal, {found.changed:,} "
+        f"changed, {found.missing_b:,} only in A, {found.missing_a:,} only in B"
+    )
+    for title, counts in (("field", found.fields), ("kind of difference", found.kinds)):
+        if counts:
+            table = Table(title, "records")
+            table.columns[1].justify = "right"
+            for name, n in counts.most_common():
+                table.add_row(name, f"{n:,}")
+            console.print(table)
+    if found.examples:
+        table = Table("record in A", "in B", "field", "kind", "A", "B")
+        for c in found.examples:
+            table.add_row(str(c.record), str(c.other), c.field, c.kind, c.a, c.b)
+        console.print(table)
+    for name, numbers, n in (("A", found.only_a, found.missing_b), ("B", found.only_b, found.missing_a)):
+        if numbers:
+            console.print(f"only in {name}: records {', '.join(map(str, numbers))}{' …' if n > len(numbers) else ''}")
+
+
+def parse(
+    file: File,
+    layout: LayoutName,
+    to: Annotated[str, typer.Option(help="csv, jsonl or parquet.")] = "jsonl",
+    encoding: Encoding = "",
+    frame: Frame = "",
+    output: Out = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Keep each record's own bytes, in hex.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on standard error.")] = False,
+) -> None:
+    """Read a file's records into a table.
+
+    What is wrong, and what isn't written as the layout would write it, is told on standard error.
+
+    Examples:
+
+        slussen parse F29.txt --layout agresso_cs15 --to csv
+
+        slussen parse KIR.txt --layout navet_utfil --to parquet -o kir.parquet
+    """
+    from slussen.errors import Findings
+    from slussen.tools import tables
+    from slussen.tools.opened import opened
+
+    source = opened(file, layout, encoding, frame)
+    if to not in tables.KINDS:
+        raise CallError(f"unknown form {to!r}: one of {', '.join(tables.KINDS)}")
+    if raw and source.layout.kind == "tagged":
+        raise CallError("--raw keeps the bytes of fixed and delimited records; a tagged record is many lines")
+    findings = Findings()
+    table = tables.Table(source, findings, raw=raw)
+    with _sink(output) as out:
+        n = tables.write(table, to, out)
+    if source.layout.kind != "fixed" and not findings and (lines := tables.lines_that_differ(source)):
+        table.uncanonical["(lines)"] = lines
+    if not quiet:
+        _told(n, findings, file)
+        if table.uncanonical:
+            told = ", ".join(f"{name} {k:,}" for name, k in table.uncanonical.most_common())
+            Console(stderr=True).print(
+                f"[yellow]not canonical[/] (reads well, would be written otherwise): {told}", highlight=False
+            )
+    raise typer.Exit(1 if findings else 0)
+
+
+def render(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .jsonl, .csv or .parquet file.")],
+    layout: LayoutName,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to be written.")],
+    encoding: Encoding = "",
+    frame: Frame = "",
+    replace: Replace = "",
+) -> None:
+    """Write a table's records as the layout says. Nothing is written when anything doesn't fit.
+
+    Example:
+
+        slussen render f29.jsonl --layout agresso_cs15 -o F29.txt
+    """
+    from slussen.errors import Findings
+    from slussen.records import layout as layouts
+    from slussen.records.codepages import replacements
+    from slussen.records.render import Rendered
+    from slussen.tools import tables
+
+    found = layouts.load(layout)
+    usual = found.file.usual
+    findings = Findings()
+    rendered = Rendered(
+        tables.read(table, found), found, encoding or usual.encoding, frame or usual.frame, findings,
+        replacements=replacements(replace),
+    )  # fmt: skip
+    with _whole(output, findings) as out:
+        for chunk in rendered:
+            out.write(chunk)
+    _told(rendered.records, findings, table)
+    _changed(rendered.totals)
+    raise typer.Exit(1 if findings else 0)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    target: Annotated[Path, typer.Argument(metavar="OUT")],
+    from_: Annotated[str, typer.Option("--from", help="The encoding that it is in.")],
+    to: Annotated[str, typer.Option("--to", help="The encoding that it is to be in.")],
+    replace: Replace = "",
+) -> None:
+    """Convert a file from one encoding to another. Nothing is written when a character has no place in the other.
+
+    Example:
+
+        slussen convert IN.TXT OUT.TXT --from cp437 --to cp1252
+    """
+    from slussen.errors import Findings
+    from slussen.records.codepages import replacements
+    from slussen.records.convert import Converted
+    from slussen.tools.opened import reading
+
+    if not source.is_file():
+        raise CallError(f"there is no file {source}")
+    findings = Findings()
+    with reading(source) as stream:
+        converted = Converted(stream, from_, to, findings, replacements=replacements(replace))
+        with _whole(target, findings) as out:
+            for chunk in converted:
+                out.write(chunk)
+    console = Console(stderr=True)
+    if findings:
+        _list(findings, source)
+    else:
+        console.print(
+            f"{converted.bytes:,} bytes {converted.source.name} → {converted.written:,} bytes {converted.target.name}, "
+            f"sha256 {converted.sha256}", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    _changed({f"replaced.{letter}": n for letter, n in converted.replaced.items()})
+    raise typer.Exit(1 if findings else 0)
+
+
+# --- layouts
+
+
+@layout_app.command("check")
+def layout_check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="LAYOUT...", help="All, if none is named.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Are the layouts right? File, line and reason of each that isn't.
+
+    Example:
+
+        slussen layout check
+    """
+    from slussen.records import layout as layouts
+
+    rows: list[dict[str, Any]] = []
+    for name in names or layouts.names():
+        try:
+            found = layouts.load(name)
+        except CallError as error:
+            rows.append({"layout": name, "ok": False, "reason": str(error)})
+        else:
+            rows.append({"layout": found.name, "ok": True, "kind": found.kind, "length": found.length or None,
+                         "records": list(found.records), "fields": len(found.fields), "status": found.status,
+                         "version": found.version})  # fmt: skip
+    if as_json:
+        _print_json(rows)
+    else:
+        table = Table("layout", "kind", "bytes", "record types", "fields", "status", "")
+        for r in rows:
+            if r["ok"]:
+                size = f"{r['length']:,}" if r["length"] else ""
+                kinds = ", ".join(r["records"])
+                table.add_row(r["layout"], r["kind"], size, kinds, str(r["fields"]), r["status"], "[green]right[/]")
+            else:
+                table.add_row(r["layout"], "", "", "", "", "", f"[red]{r['reason']}[/]")
+        _console().print(table)
+    raise typer.Exit(0 if all(r["ok"] for r in rows) else 1)
+
+
+@layout_app.command("doc")
+def layout_doc(
+    names: Annotated[list[str] | None, typer.Argument(metavar="LAYOUT...", help="All, if none is named.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A folder, a page for each layout.")] = None,
+) -> None:
+    """A page for each layout: what it is, a drawing of its positions, a table of its fields.
+
+    Examples:
+
+        slussen layout doc agresso_cs15
+
+        slussen layout doc -o docs/layouts
+    """
+    from slussen.records import layout as layouts
+    from slussen.tools.document import page
+
+    for name in names or layouts.names():
+        found = layouts.load(name)
+        if output is None:
+            typer.echo(page(found))
+        else:
+            output.mkdir(parents=True, exist_ok=True)
+            (output / f"{found.name}.md").write_text(page(found), encoding="utf-8")
+            typer.echo(output / f"{found.name}.md")
+
+
+@layout_app.command("impact")
+def layout_impact(
+    name: Annotated[str, typer.Argument(metavar="LAYOUT")],
+    old: Annotated[Path | None, typer.Option(help="The layout as it was; the last commit's, if not said.")] = None,
+    payload: Annotated[Path | None, typer.Option(help="A file to try it on, besides the last payloads.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which integrations use a layout, and what a change alters in the bytes of their last payloads.
+
+    Example:
+
+        slussen layout impact agresso_cs15
+    """
+    from slussen.catalogue import rows
+    from slussen.records import layout as layouts
+    from slussen.tools import impact
+
+    new = layouts.load(name)
+    was = impact.before(new.name, old)
+    found = [impact.of(row.integration, was, new) for row in rows() if row.integration.layout == new.name]
+    if payload is not None:
+        if not payload.is_file():
+            raise CallError(f"there is no file {payload}")
+        one = impact.Impact(payload.name)
+        impact.compare(was, new, payload, was.file.usual.encoding, was.file.usual.frame, one)
+        found.append(one)
+    if as_json:
+        _print_json([i.as_dict() for i in found])
+    elif not found:
+        typer.echo(f"no integration uses {new.name}")
+    else:
+        table = Table("integration", "last interchange", "records", "changed", "bytes", "fields", "findings")
+        for i in found:
+            told = i.why_not or ", ".join(f"{f} {n:,}" for f, n in i.fields.most_common(8)) or "no change"
+            size = (
+                f"{i.bytes_before:,} → {i.bytes_after:,}" if i.bytes_before != i.bytes_after else f"{i.bytes_after:,}"
+            )
+            wrong = ", ".join(f"{r} {n:,}" for r, n in i.findings.most_common())
+            table.add_row(i.integration, i.interchange, f"{i.records:,}", f"{i.records_changed:,}", size, told, wrong)
+        _console().print(table)
+    raise typer.Exit(1 if any(i.findings for i in found) else 0)
+
+
+@layout_app.command("import-copybook")
+def layout_import(
+    copybook: Annotated[Path, typer.Argument(metavar="COPYBOOK", help="COBOL data descriptions.")],
+    name: Annotated[str, typer.Option(help="The layout's name; the file's, if not said.")] = "",
+    output: Out = None,
+) -> None:
+    """A COBOL copybook as a layout, to be looked over.
+
+    Example:
+
+        slussen layout import-copybook KIRPOST.cpy -o include/formats/kirpost.yaml
+    """
+    from slussen.records import layout as layouts
+    from slussen.tools.copybook import layout_of
+
+    if not copybook.is_file():
+        raise CallError(f"there is no file {copybook}")
+    try:
+        text = layout_of(copybook.read_text(encoding="utf-8"), name or copybook.stem.lower().replace("-", "_"))
+        layouts.of_text(text, copybook.name)
+    except CallError as error:
+        raise CallError(f"{copybook.name}: {error}") from None
+    except UnicodeDecodeError:
+        raise CallError(f"{copybook.name} is no UTF-8 text: convert it first") from None
+    with _sink(output) as out:
+        out.write(text.encode())
+
+
+@layout_app.command("schema")
+def layout_schema() -> None:
+    """The JSON Schema of layouts, for editors (include/formats/schema.json)."""
+    from slussen.records.layout import schema_json
+
+    typer.echo(schema_json(), nl=False)
+
+
+# --- in and out
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[BinaryIO]:
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("wb") as out:
+            yield out
+    except OSError as error:
+        raise CallError(f"{output}: {error.strerror}") from None
+
+
+@contextmanager
+def _whole(output: Path, findings: Findings) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole and nothing is wrong with it."""
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("wb") as out:
+            yield out
+        if findings:
+            part.unlink()
+        else:
+            part.replace(output)
+    except OSError as error:
+        raise CallError(f"{output}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _told(records: int, findings: Findings, file: Path) -> None:
+    console = Console(stderr=True)
+    if findings:
+        _list(findings, file)
+    else:
+        console.print(f"{records:,} records, [green]nothing is wrong[/]", highlight=False)
+
+
+def _list(findings: Findings, file: Path) -> None:
+    console = Console(stderr=True)
+    counts = ", ".join(f"{rule} {n:,}" for rule, n in findings.counts.most_common())
+    console.print(f"[red]{findings.total:,} findings[/] in {file}: {counts}", highlight=False, soft_wrap=True)
+    for f in findings.kept[:20]:
+        console.print(f"  {f}", highlight=False, markup=False, soft_wrap=True)
+    if findings.total > 20:
+        console.print(f"  … and {findings.total - 20:,} more")
+
+
+def _changed(totals: dict[str, int]) -> None:
+    """What was cut or replaced."""
+    told = ", ".join(f"{k} {n:,}" for k, n in totals.items() if k.startswith(("replaced.", "truncated.")))
+    if told:
+        Console(stderr=True).print(f"[yellow]changed:[/] {told}", highlight=False)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+__all__ = ["add_to"]

@@ -1,0 +1,298 @@
+"""Delimited records to Arrow batches: fields between separators, in quotes where they have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slussen.errors import Finding, Findings
+from slussen.records.codepages import BOM, codepage
+from slussen.records.frames import AGAIN, ENDS, EOF
+from slussen.records.layout import Layout
+from slussen.records.letters import Bools, Bytes, Ints
+from slussen.records.ragged import Located, Pieces
+from slussen.records.source import CHUNK, Source
+from slussen.records.structure import Kinds, Structure
+
+LONGEST = 1 << 20  # bytes of a record, after which a quote will never be closed
+QUOTE = "a quote that is opened and not closed, or stands in the middle of a field"
+
+
+@dataclass
+class _Cut:
+    """A block of whole lines: its bytes, where it begins, and where its separators, line ends and quotes are."""
+
+    data: bytes
+    at: int
+
+
+class DelimitedReader:
+    """Reads records of fields between separators, ended by LF or CRLF as the frame says."""
+
+    def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
+        self.source, self.layout, self.findings = source, layout, findings
+        self.page = codepage(encoding)
+        self.end = ENDS[frame or "lf"] or b"\n"
+        self.feed = self.page.byte("\n") if not self.page.wide else 10
+        self.structure = Structure(layout)
+        self.header: dict[str, str] = {}
+        self.records = 0
+        self._quote = self._byte(layout.file.quote)
+        self._separator = self._byte(layout.file.separator)
+        self._section = ""
+        self._named = not layout.file.header_row
+
+    def _byte(self, letter: str) -> int:
+        return self.page.byte(letter) if letter else -1
+
+    @property
+    def totals(self) -> dict[str, int]:
+        return self.structure.totals
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for cut in self._cuts():
+            yield from self._block(cut)
+        self.structure.end(self.findings, self.source.bytes)
+
+    def _cuts(self) -> Iterator[_Cut]:
+        """The file in blocks of whole records."""
+        data, at = self.source.read(), 0
+        if data.startswith(BOM) and not self.page.ebcdic:
+            if self.page.name != "utf-8-sig":
+                self._find("bom", f"the file begins with a UTF-8 byte order mark, which {self.page.name} has not",
+                           record=1, column=1, offset=0, length=3, byte="ef")  # fmt: skip
+            data, at = data[len(BOM) :], len(BOM)
+        ended = False
+        while data:
+            more = self.source.read()
+            ended = not more
+            cut = len(data) if ended else self._last_end(data)
+            if cut:
+                yield _Cut(data[:cut], at)
+                at += cut
+                data = data[cut:]
+            elif len(data) > LONGEST + CHUNK:
+                self._find("record_length", f"a record of more than {LONGEST:,} bytes, or a quote that is never closed",
+                           record=self.records + 1, offset=at)  # fmt: skip
+                while self.source.read():
+                    pass
+                return
+            data += more
+
+    def _last_end(self, data: bytes) -> int:
+        """After the last line end that isn't within quotes."""
+        feed = bytes([self.feed])
+        if self._quote < 0 or self._quote not in data:
+            return data.rfind(feed) + 1
+        block = np.frombuffer(data, np.uint8)
+        outside = ~_inside(block == self._quote)
+        found = np.flatnonzero((block == self.feed) & outside)
+        return int(found[-1]) + 1 if len(found) else 0
+
+    def _block(self, cut: _Cut) -> Iterator[pa.RecordBatch]:
+        block = np.frombuffer(cut.data, np.uint8)
+        edges = (block == self._separator) | (block == self.feed)
+        quotes = block == self._quote if self._quote >= 0 else np.zeros(len(block), np.bool_)
+        quoting = bool(quotes.any())
+        if quoting:
+            edges &= ~_inside(quotes)
+        ends = np.flatnonzero(edges)
+        if not len(ends) or ends[-1] != len(block) - 1 or block[-1] != self.feed:
+            ends = np.append(ends, len(block))  # the last record without its line end
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        last = np.flatnonzero((ends == len(block)) | (block[np.minimum(ends, len(block) - 1)] == self.feed))
+        first = np.concatenate(([0], last[:-1] + 1))
+        returned = (ends[last] > starts[last]) & (block[np.maximum(ends[last] - 1, 0)] == self.page.byte("\r"))
+        stops = ends.copy()
+        stops[last] -= returned
+        if quoting:
+            starts, stops = self._unquoted(block, starts, stops, cut.at, quotes, first)
+        rows = _Rows(cut, block, starts, stops, first, last, ends, returned)
+        rows = self._named_fields(rows)
+        rows = self._sections(rows)
+        yield from self._read(rows, quoting)
+
+    def _unquoted(
+        self, block: Bytes, starts: Ints, stops: Ints, at: int, quotes: Bools, first: Ints
+    ) -> tuple[Ints, Ints]:
+        """Fields in quotes without them; a quote elsewhere is a finding."""
+        opened = (stops > starts) & (block[np.minimum(starts, len(block) - 1)] == self._quote)
+        closed = opened & (stops - starts >= 2) & (block[np.maximum(stops - 1, 0)] == self._quote)
+        reached = np.concatenate(([0], np.cumsum(quotes)))
+        within = reached[stops] - reached[starts]
+        wrong = np.flatnonzero((opened & (~closed | (within % 2 == 1))) | (~opened & (within > 0)))
+        lines = np.searchsorted(first, wrong, "right") - 1
+        for piece, line in zip(wrong.tolist(), lines.tolist(), strict=True):
+            column = int(starts[piece] - starts[first[line]]) + 1
+            self._find("quote", QUOTE, record=self.records + line + 1, column=column, offset=at + int(starts[piece]))
+        return starts + closed, stops - closed
+
+    def _named_fields(self, rows: _Rows) -> _Rows:
+        """The first line, if it names the fields."""
+        if self._named or not len(rows.first):
+            return rows
+        self._named = True
+        there = [self._text(rows.piece(k)) for k in range(int(rows.first[0]), int(rows.last[0]) + 1)]
+        wanted = [f.name for f in self.layout.fields]
+        if there != wanted:
+            self._find("header_row", f"the first line doesn't name the fields {', '.join(wanted)}", record=1, offset=rows.cut.at)  # fmt: skip  # noqa: E501
+        return rows.but(slice(1, None))
+
+    def _sections(self, rows: _Rows) -> _Rows:
+        """Which record type each line is of, when lines of their own say it."""
+        named = {spec.section: name for name, spec in self.layout.records.items() if spec.section}
+        if not named:
+            return rows
+        single = np.flatnonzero(rows.first == rows.last)
+        keep = np.ones(len(rows.first), np.bool_)
+        kinds = np.full(len(rows.first), self._number(self._section), np.int64)
+        for line in single.tolist():
+            word = self._text(rows.piece(int(rows.first[line])))
+            if word in named:
+                self._section = named[word]
+                keep[line] = False
+                kinds[line:] = self._number(self._section)
+        rows.kinds = kinds
+        return rows.but(keep)
+
+    def _number(self, record_type: str) -> int:
+        return list(self.layout.records).index(record_type) if record_type else -1
+
+    def _read(self, rows: _Rows, quoting: bool) -> Iterator[pa.RecordBatch]:
+        n = len(rows.first)
+        if n and rows.cut.at + len(rows.cut.data) == self.source.bytes and rows.only(n - 1, bytes([EOF])):
+            rows, n = rows.but(slice(0, n - 1)), n - 1
+        if not n:
+            return
+        numbers = np.arange(self.records + 1, self.records + n + 1)
+        self.records += n
+        findings = Findings(self.findings.limit)
+        doubled = bytes([self._quote]) if quoting else b""
+        pieces = Pieces(rows.cut.data, self.page, rows.starts, rows.stops, doubled)
+        located = Located(pieces, rows.cut.at, findings)
+        kinds = self._kinds(rows, pieces, numbers, findings)
+        self._line_ends(rows, numbers, findings)
+        line_starts = rows.line_starts
+        names = pa.array([*self.layout.records, None], pa.string())
+        columns: dict[str, pa.Array] = {}
+        for kind, record_type in enumerate(self.layout.records):
+            which = np.flatnonzero(kinds == kind)
+            if not len(which):
+                continue
+            back = None if len(which) == n else np.full(n, -1, np.int64)
+            if back is not None:
+                back[which] = np.arange(len(which))
+            for f in self.layout.of(record_type):
+                if not f.staged:
+                    continue
+                piece = rows.first[which] + int(f.at) - 1
+                taken = pieces.column(piece)
+                if quoting and self.layout.file.quote:
+                    taken = pc.replace_substring(taken, self.layout.file.quote * 2, self.layout.file.quote)
+                if self.layout.file.nothing:
+                    taken = pc.if_else(pc.equal(taken, self.layout.file.nothing), "", taken)
+                values = located.column(f, record_type, piece, numbers[which], line_starts[which], taken)
+                if back is not None:
+                    values = values.take(pa.array(back, mask=back < 0))
+                    there = columns.get(f.name)
+                    values = values if there is None else pc.coalesce(there, values)
+                columns[f.name] = values
+        columns["record_no"] = pa.array(numbers, pa.int64())
+        columns["byte_offset"] = pa.array(rows.cut.at + line_starts, pa.int64())
+        columns["record_type"] = names.take(pa.array(np.where(kinds < 0, len(self.layout.records), kinds)))
+        schema = self.layout.schema
+        batch = pa.RecordBatch.from_arrays(
+            [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in schema], schema=schema
+        )
+        findings.kept.sort(key=lambda f: f.offset or 0)
+        self.findings.merge(findings)
+        self.structure.see(batch, self.findings, kinds)
+        yield batch
+
+    def _kinds(self, rows: _Rows, pieces: Pieces, numbers: Ints, findings: Findings) -> Kinds:
+        """The record type of each line, -1 for one that is none: of no type, or with another number of fields."""
+        n = len(rows.first)
+        count = rows.last - rows.first + 1
+        kinds: Kinds = np.full(n, -1, np.int64) if rows.kinds is None else rows.kinds
+        if rows.kinds is None:
+            for kind, (name, spec) in enumerate(self.layout.records.items()):
+                match = kinds < 0
+                for field_name, value in spec.when.items():
+                    f = self.layout.field(field_name, name)
+                    assert f is not None
+                    piece = np.where(count >= int(f.at), rows.first + int(f.at) - 1, -1)
+                    match &= np.asarray(pc.equal(pieces.column(piece), value))
+                kinds[match] = kind
+        sizes = np.array([len(self.layout.of(r)) for r in self.layout.records])
+        unknown = kinds < 0
+        wrong = ~unknown & (count != sizes[kinds])
+        for row in np.flatnonzero(unknown | wrong).tolist():
+            if unknown[row]:
+                rule, message = "record_type", "a record of no type that the layout has"
+            else:
+                rule, message = "field_count", f"{count[row]} fields where a record has {sizes[kinds[row]]}"
+            findings.add(
+                Finding(rule, message, AGAIN, record=int(numbers[row]), column=1,
+                        offset=rows.cut.at + int(rows.line_starts[row]))
+            )  # fmt: skip
+        kinds = kinds.copy()
+        kinds[wrong] = -1
+        return kinds
+
+    def _line_ends(self, rows: _Rows, numbers: Ints, findings: Findings) -> None:
+        crlf = len(self.end) == 2
+        ended = rows.ends[rows.last] < len(rows.block)
+        for row in np.flatnonzero((rows.returned != crlf) & ended).tolist():
+            said, found = ("CRLF", "LF") if crlf else ("LF", "CRLF")
+            findings.add(
+                Finding("line_end", f"the record ends with {found} where the frame says {said}",
+                        "have it sent with one kind of line end, or declare the other frame",
+                        record=int(numbers[row]), offset=rows.cut.at + int(rows.stops[rows.last[row]]))
+            )  # fmt: skip
+
+    def _text(self, data: bytes) -> str:
+        if self.page.wide:
+            return data.decode("utf-8", "replace")
+        return "".join(map(chr, self.page.letters[np.frombuffer(data, np.uint8)].tolist()))
+
+    def _find(self, rule: str, message: str, **where: object) -> None:
+        self.findings.add(Finding(rule, message, AGAIN, **where))  # type: ignore[arg-type]
+
+
+class _Rows:
+    """The lines of a block: pieces (``starts``, ``stops``), and of each line its first and last piece."""
+
+    def __init__(
+        self, cut: _Cut, block: Bytes, starts: Ints, stops: Ints, first: Ints, last: Ints, ends: Ints, returned: Bools,
+        kinds: Kinds | None = None,
+    ) -> None:  # fmt: skip
+        self.cut, self.block, self.starts, self.stops = cut, block, starts, stops
+        self.first, self.last, self.ends, self.returned, self.kinds = first, last, ends, returned, kinds
+
+    @property
+    def line_starts(self) -> Ints:
+        found: Ints = np.where(self.first > 0, self.ends[np.maximum(self.first - 1, 0)] + 1, 0)
+        return found
+
+    def piece(self, which: int) -> bytes:
+        return self.cut.data[self.starts[which] : self.stops[which]]
+
+    def only(self, line: int, data: bytes) -> bool:
+        """Is the line this and nothing else?"""
+        return bool(self.first[line] == self.last[line]) and self.piece(int(self.first[line])) == data
+
+    def but(self, keep: slice | Bools) -> _Rows:
+        """Only these lines."""
+        kinds = None if self.kinds is None else self.kinds[keep]
+        return _Rows(self.cut, self.block, self.starts, self.stops, self.first[keep], self.last[keep], self.ends,
+                     self.returned[keep], kinds)  # fmt: skip
+
+
+def _inside(quotes: Bools) -> Bools:
+    """Which places are within quotes: after an odd number of them."""
+    found: Bools = np.bitwise_xor.accumulate(quotes)
+    return found

@@ -1,0 +1,77 @@
+"""Two cores for one file: blocks are worked on side by side and come out in order; hashes run beside them.
+
+NumPy, Arrow and hashlib release the interpreter's lock, so threads are enough. What is read ahead is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+AHEAD = 3  # blocks that are worked on or wait to be taken
+_pool: ThreadPoolExecutor | None = None
+
+
+def pool() -> ThreadPoolExecutor:
+    """The threads of this process: two that work on blocks, two that hash."""
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(4, "records")
+    return _pool
+
+
+def _forget() -> None:
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget)  # a child has none of its parent's threads
+
+
+def ordered(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """The work's results in the order of the items."""
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool().submit(work, item))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class Hash:
+    """A SHA-256 beside the work: chunks are hashed in the order in which they are given."""
+
+    def __init__(self) -> None:
+        self._hash, self._lock = hashlib.sha256(), Lock()
+        self._chunks: deque[bytes | bytearray] = deque()
+        self._running: deque[Future[None]] = deque()
+
+    def update(self, chunk: bytes | bytearray) -> None:
+        if len(chunk) < 1 << 16 and not self._running:
+            self._hash.update(chunk)
+            return
+        self._chunks.append(chunk)
+        self._running.append(pool().submit(self._next))
+        if len(self._running) > AHEAD:
+            self._running.popleft().result()
+
+    def _next(self) -> None:
+        with self._lock:
+            self._hash.update(self._chunks.popleft())
+
+    def hexdigest(self) -> str:
+        while self._running:
+            self._running.popleft().result()
+        return self._hash.hexdigest()

@@ -1,0 +1,95 @@
+"""Values of any length in a block of bytes, by their first and last place: columns without a look at single bytes.
+
+Arrow keeps text as offsets into bytes. A block's values and what stands between them are such a column; taking every
+other of it is one copy of each value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from slussen.errors import Finding, Findings
+from slussen.records import cells
+from slussen.records.codepages import Codepage
+from slussen.records.layout import FieldSpec
+from slussen.records.letters import Ints, array
+
+AGAIN = "correct it at the sender, and have the file sent again"
+
+
+class Pieces:
+    """``starts`` and ``ends`` of a block's values, in their order, none within another.
+
+    Of ``doubled`` two in a value stand for one.
+    """
+
+    def __init__(self, raw: bytes, page: Codepage, starts: Ints, ends: Ints, doubled: bytes = b"") -> None:
+        self.raw, self.page, self.doubled = raw, page, doubled
+        plain = raw if page.plain == bytes(range(256)) else raw.translate(page.plain)
+        self.starts, self.ends = starts, ends
+        offsets = np.empty(2 * len(starts) + 3, np.int32)
+        offsets[:-3:2], offsets[1:-3:2] = starts, ends
+        offsets[-3:] = len(raw)  # one that is always empty, for rows that have no value
+        self._column = array(offsets, plain)
+        self._none = 2 * len(starts)
+
+    def column(self, which: Ints) -> pa.Array:
+        """These values, one after the other; -1 is none."""
+        return self._column.take(pa.array(np.where(which < 0, self._none, 2 * which)))
+
+    def own(self, which: int) -> bytes:
+        """A value's own bytes."""
+        if which < 0:
+            return b""
+        found = self.raw[self.starts[which] : self.ends[which]]
+        return found.replace(self.doubled * 2, self.doubled) if self.doubled else found
+
+    def place(self, which: int, within: int) -> int:
+        """Where in the block this place in a value stands."""
+        start = int(self.starts[which])
+        if self.doubled:
+            for before in self.own(which)[:within]:
+                start += before == self.doubled[0]
+        return start + within
+
+
+class Located:
+    """A block's findings: where its values stand in the file."""
+
+    def __init__(self, pieces: Pieces, at: int, findings: Findings) -> None:
+        self.pieces, self.at, self.findings = pieces, at, findings
+
+    def column(
+        self, f: FieldSpec, kind: str, which: Ints, numbers: Ints, line_starts: Ints, column: pa.Array | None = None
+    ) -> pa.Array:
+        """A field's column: ``which`` values, the record that each row belongs to, and where its line begins."""
+        pieces = self.pieces
+        taken = pieces.column(which) if column is None else column
+        found = cells.read_values(f, taken, pieces.page, lambda row: pieces.own(int(which[row])))
+        for fault in found.faults:
+            self.fault(f, kind, fault, which, numbers, line_starts)
+        if f.required and found.empty is not None and found.empty.any():
+            empty = cells.Fault("required", "a required field is empty", np.flatnonzero(found.empty))
+            self.fault(f, kind, empty, which, numbers, line_starts)
+        return found.values
+
+    def fault(self, f: FieldSpec, kind: str, fault: cells.Fault, which: Ints, numbers: Ints, line_starts: Ints) -> None:
+        within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
+        for row, place in zip(fault.rows.tolist(), within.tolist(), strict=True):
+            if self.findings.full:
+                self.findings.count(fault.rule, 1)
+                continue
+            piece = int(which[row])
+            start = self.pieces.place(piece, place) if piece >= 0 else int(line_starts[row]) + place
+            length = 1 if fault.exact else int(self.pieces.ends[piece]) - start if piece >= 0 else None
+            self.findings.add(
+                Finding(
+                    fault.rule, fault.message, AGAIN,
+                    record=int(numbers[row]), record_type=kind, field=f.name,
+                    column=start - int(line_starts[row]) + 1,
+                    length=length or None,
+                    offset=self.at + start,
+                    byte=f"{self.pieces.raw[start]:02x}" if fault.exact else None,
+                )
+            )  # fmt: skip

@@ -1,0 +1,392 @@
+"""One field of many records, from an Arrow column to bytes: the way back from ``cells``, and as strict.
+
+Cells are plain bytes (see ``codepages``); a whole block is translated to its encoding at the end. What doesn't fit is a
+``Fault``; nothing is cut unless the layout says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slussen.records import forms
+from slussen.records.cells import MINUS, PLUS, ZERO, Fault, calendar, zones
+from slussen.records.codepages import UNDEFINED, Codepage
+from slussen.records.layout import LONGEST, FieldSpec
+from slussen.records.letters import (
+    Bools,
+    Bytes,
+    Ints,
+    digits_of,
+    flat_of,
+    of_cells,
+    offsets_of,
+    owners,
+    tidy,
+    to_plain,
+    unscaled,
+)
+
+WIDER = "shorten it at the source, or widen the field in the layout"
+SOURCE = "correct it at the source"
+FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
+
+
+@dataclass
+class Written:
+    """Cells ``(n, width)``, what was wrong, how much was cut or replaced, and which numbers are negative."""
+
+    cells: Bytes
+    faults: list[Fault] = field(default_factory=list)
+    cut: int = 0
+    replaced: int = 0
+    negative: Bools | None = None
+
+
+def write(f: FieldSpec, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
+    """A column without nulls as cells of the field's width."""
+    match f.type:
+        case "integer" | "decimal":
+            return _number(f, column, page)
+        case "date" | "time" | "timestamp":
+            text, faults = moments(f, column)
+            return Written(_moment_cells(f, text), faults)
+        case "boolean":
+            text = pc.if_else(column.cast(pa.bool_()), f.codes[0], f.codes[1])
+            return _text(f, text, page, {})
+        case _:
+            return _text(f, column, page, replace)
+
+
+# --- text
+
+
+def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int]:
+    """Text that may be written: (the column with its replacements, what is wrong, how many letters were replaced)."""
+    column = tidy(column)
+    flat = flat_of(column)
+    faults: list[Fault] = []
+    replaced = 0
+    if replace and flat.size and flat.max() >= 0x80:
+        for letter, instead in replace.items():
+            found = int(pc.sum(pc.count_substring(column, letter)).as_py() or 0)
+            if found:
+                column, replaced = pc.replace_substring(column, letter, instead), replaced + found
+        flat = flat_of(column)
+    if flat.size and (flat.min() < 0x20 or (flat == 0x7F).any()):
+        _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
+    if flat.size and flat.max() >= 0x80 and (second := _c1(flat)).any():
+        _place(faults, "control_character", "a control character in a text", column, second)
+    if f.type == "digits" and flat.size and ((flat - np.uint8(ZERO)) > 9).any():
+        other = (flat - np.uint8(ZERO)) > 9
+        if f.check:  # an interim number has a letter
+            other &= ~((flat >= ord("J")) & (flat <= ord("X")))
+        rows = np.unique(owners(offsets_of(column), np.flatnonzero(other)))
+        if len(rows):
+            faults.append(Fault("not_a_number", "a field of digits holds something else", rows))
+    if f.codes and f.type != "boolean":
+        unknown = ~np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
+        if unknown.any():
+            faults.append(Fault("not_in_code_list", f"not one of {', '.join(f.codes)}", np.flatnonzero(unknown)))
+    return column, faults, replaced
+
+
+def _c1(flat: Bytes) -> Bools:
+    found: Bools = np.zeros(len(flat), np.bool_)
+    found[:-1] = (flat[:-1] == 0xC2) & (flat[1:] < 0xA0)
+    return found
+
+
+def _place(faults: list[Fault], rule: str, message: str, column: pa.Array, wrong: Bools) -> None:
+    offsets = offsets_of(column)
+    places = np.flatnonzero(wrong)
+    rows, first = np.unique(owners(offsets, places), return_index=True)
+    faults.append(Fault(rule, message, rows, places[first] - offsets[rows]))
+
+
+def unmappable(coded: NDArray[np.uint16], starts: NDArray[np.int32], letters: Callable[[int], str], page: Codepage) -> list[Fault]:  # fmt: skip  # noqa: E501
+    """A fault for every letter that the encoding lacks."""
+    lost = np.flatnonzero(coded == UNDEFINED)
+    rows = owners(starts, lost)
+    return [
+        Fault("unmappable", f"character U+{ord(letters(place)):04X} does not exist in {page.name}", np.array([row]),
+              np.array([place - starts[row]]))
+        for place, row in zip(lost.tolist(), rows.tolist(), strict=True)
+    ]  # fmt: skip
+
+
+def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32], list[Fault]]:
+    """A text column's letters as plain bytes one after the other, where each value begins, and which are lacking."""
+    flat, offsets = flat_of(column), offsets_of(column)
+    if page.wide or (page.ascii and (not flat.size or flat.max() < 0x80)):
+        return flat, offsets, []
+    coded, starts = to_plain(flat, offsets, page)
+    if not (coded == UNDEFINED).any():
+        return coded.astype(np.uint8), starts, []
+    text = flat.tobytes().decode("utf-8")
+    faults = unmappable(coded, starts, lambda place: text[place], page)
+    return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, faults
+
+
+def _text(f: FieldSpec, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
+    column, faults, replaced = checked(f, column, replace)
+    flat = flat_of(column)
+    simple = not flat.size or flat.max() < 0x80 or page.wide
+    lengths = np.diff(offsets_of(column)) if simple else np.asarray(pc.utf8_length(column))
+    cut = 0
+    if (long := lengths > f.length).any():
+        if f.truncate:
+            cut = int(long.sum())
+        else:
+            for row in np.flatnonzero(long).tolist():
+                message = f"{lengths[row]} characters in a field of {f.length}"
+                faults.append(Fault("too_long", message, np.array([row])))
+        column = _shortened(column, f.length, simple)
+    pad = (pc.ascii_lpad if f.right else pc.ascii_rpad) if simple else (pc.utf8_lpad if f.right else pc.utf8_rpad)
+    letters, _, lacking = to_page(pad(column, f.length, f.pad), page)
+    for fault in lacking if not f.right else []:
+        faults.append(fault)
+    if f.right and lacking:
+        _, _, own = to_page(column, page)
+        faults += own
+    return Written(letters.reshape(-1, f.length), faults, cut, replaced)
+
+
+def _shortened(column: pa.Array, length: int, simple: bool) -> pa.Array:
+    """Cut to a length in letters; in bytes, where UTF-8 is the encoding, without cutting a letter."""
+    if not simple or flat_of(column).max(initial=0) < 0x80:
+        return pc.utf8_slice_codeunits(column, 0, length)
+    return pa.array([v.encode()[:length].decode("utf-8", "ignore") for v in column.to_pylist()], pa.string())
+
+
+# --- numbers
+
+
+def whole(f: FieldSpec, column: pa.Array) -> tuple[Ints, list[Fault]]:
+    """A column of numbers as integers of the field's smallest unit, and those that are no such numbers."""
+    if f.type == "integer":
+        return column.cast(pa.int64()).to_numpy(zero_copy_only=False), []
+    if column.type == pa.decimal128(LONGEST, f.decimals):
+        return unscaled(column), []
+    try:
+        return unscaled(column.cast(pa.decimal128(LONGEST, f.decimals))), []
+    except pa.ArrowInvalid:
+        values, wrong = np.zeros(len(column), np.int64), []
+        for row, value in enumerate(column.to_pylist()):
+            scaled = value.scaleb(f.decimals) if hasattr(value, "scaleb") else value * 10**f.decimals
+            if scaled != int(scaled) or abs(scaled) >= 10**LONGEST:
+                wrong.append(row)
+            else:
+                values[row] = int(scaled)
+        message = f"the number has more than {f.decimals} decimals, or more than {LONGEST} digits"
+        return values, [Fault("too_long", message, np.array(wrong, np.int64))]
+
+
+def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
+    values, faults = whole(f, column)
+    negative = values < 0
+    size = np.where(values == np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.abs(values))
+    if f.sign == "none" and negative.any():
+        faults.append(Fault("sign", "negative in an unsigned field", np.flatnonzero(negative)))
+    if f.usage == "binary":
+        return Written(_binary(f, values, faults, page), faults)
+    room = np.full(len(values), f.digits)
+    if f.usage == "display" and f.sign == "leading":
+        room -= negative | f.plus
+    elif f.usage == "display" and f.sign == "trailing":
+        room -= 1
+    fits = (room >= LONGEST + 1) | (size < np.int64(10) ** np.minimum(room, LONGEST))
+    if not fits.all():
+        message = f"the number has more digits than the field's {f.digits}"
+        faults.append(Fault("too_long", message, np.flatnonzero(~fits)))
+    if f.usage == "packed":
+        return Written(_packed(f, size, negative, page), faults)
+    width = f.length
+    if f.sign == "trailing":
+        cells = np.empty((len(values), width), np.uint8)
+        cells[:, :-1] = digits_of(size, width - 1)
+        cells[:, -1] = np.where(negative, MINUS, PLUS if f.plus else 32)
+    else:
+        cells = digits_of(size, width)
+        if f.sign == "leading" and (f.plus or negative.any()):
+            cells = np.ascontiguousarray(cells)
+            cells[negative, 0] = MINUS
+            if f.plus:
+                cells[~negative, 0] = PLUS
+    if f.sign in ("overpunched", "zoned"):
+        _, _, (plus, minus) = zones(f.sign, page.ebcdic)
+        last = cells[:, -1] - np.uint8(ZERO)
+        signed = np.where(negative, np.frombuffer(minus, np.uint8)[last], np.frombuffer(plus, np.uint8)[last])
+        cells = np.ascontiguousarray(cells)
+        cells[:, -1] = _own(signed, page)
+    if f.pad != "0" or not f.right:
+        cells = _unfilled(f, np.ascontiguousarray(cells), negative)
+    return Written(cells, faults, negative=negative)
+
+
+def _unfilled(f: FieldSpec, cells: Bytes, negative: Bools) -> Bytes:
+    """Leading zeros as blanks, the minus before the first digit; or all of it to the left."""
+    body = cells[:, :-1] if f.sign == "trailing" else cells
+    shown = (body != ZERO) & (body != MINUS) & (body != PLUS)
+    shown[:, -1] = True  # a zero is a digit too
+    first = shown.argmax(axis=1)
+    places = np.arange(body.shape[1])
+    body[places < first[:, None]] = ord(f.pad)
+    if f.sign == "leading":
+        rows = np.flatnonzero(negative | f.plus)
+        body[rows, np.maximum(first[rows] - 1, 0)] = np.where(negative[rows], MINUS, PLUS)
+        first = np.where(negative | f.plus, np.maximum(first - 1, 0), first)
+    if not f.right:
+        for shift in np.unique(first[first > 0]).tolist():
+            rows = np.flatnonzero(first == shift)
+            body[rows, :-shift] = body[rows, shift:]
+            body[rows, -shift:] = ord(f.pad)
+    return cells
+
+
+def _packed(f: FieldSpec, size: Ints, negative: Bools, page: Codepage) -> Bytes:
+    digits = digits_of(size, f.digits) - np.uint8(ZERO)
+    halves = np.empty((len(size), f.length * 2), np.uint8)
+    halves[:, :-1] = digits
+    halves[:, -1] = 0xF if f.sign == "none" else np.where(negative, 0xD, 0xC)
+    return _own(halves[:, ::2] << 4 | halves[:, 1::2], page)
+
+
+def _binary(f: FieldSpec, values: Ints, faults: list[Fault], page: Codepage) -> Bytes:
+    bits = 8 * f.length - (0 if f.sign == "none" else 1)
+    top = 2**bits - 1 if bits < 63 else 2**63 - 1
+    wrong = values > top if f.sign == "none" else (values > top) | (values < -top - 1)
+    if wrong.any():
+        faults.append(Fault("too_long", f"the number needs more than the field's {f.length} bytes",
+                            np.flatnonzero(wrong)))  # fmt: skip
+    kind = f">{'u' if f.sign == 'none' else 'i'}{f.length}"
+    return _own(np.where(wrong, 0, values).astype(kind).view(np.uint8).reshape(len(values), f.length), page)
+
+
+def _own(raw: NDArray[Any], page: Codepage) -> Bytes:
+    """Bytes that are no letters, as the plain bytes that the block's translation makes them of."""
+    cells: Bytes = np.frombuffer(page.home, np.uint8)[raw]
+    return cells
+
+
+# --- dates and times
+
+
+def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
+    """Dates or times in the field's form, ``(n, len(form))``."""
+    faults: list[Fault] = []
+    if f.type == "timestamp":
+        seconds = column.cast(pa.timestamp("s")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        days, within = seconds // 86400, seconds % 86400
+    elif f.type == "date":
+        days = column.cast(pa.date32()).cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.int64)
+        within = np.zeros(len(column), np.int64)
+    else:
+        within = column.cast(pa.time32("s")).cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.int64)
+        days = np.zeros(len(column), np.int64)
+    first, last = (int(d.astype(np.int64)) for d in (FIRST, LAST))
+    if (
+        f.type == "date"
+        and "YY" not in forms.parts(f.shape)
+        and days.size
+        and days.min() >= first
+        and days.max() < last
+    ):
+        return _dates(f.shape)[days - first], faults
+    cells = np.empty((len(column), len(f.shape)), np.uint8)
+    for place, letter in forms.literals(f.shape):
+        cells[:, place] = ord(letter)
+    parts = _parts(days, within)
+    spans = forms.parts(f.shape)
+    if "YY" in spans:
+        outside = parts["YYYY"] != parts["YY"] + np.where(parts["YY"] < f.century, 2000, 1900)
+        if outside.any():
+            message = f"a year that {f.shape} with century rule {f.century} cannot say"
+            faults.append(Fault("not_a_date", message, np.flatnonzero(outside)))
+    for name, (start, end) in spans.items():
+        cells[:, start:end] = digits_of(parts[name], end - start)
+    return cells, faults
+
+
+def _parts(days: Ints, within: Ints) -> dict[str, Ints]:
+    starts, _ = calendar()
+    month = np.searchsorted(starts, days, "right") - 1
+    year = month // 12
+    return {
+        "YYYY": year, "YY": year % 100, "MM": month % 12 + 1, "DD": days - starts[month] + 1,
+        "DDD": days - starts[year * 12] + 1, "hh": within // 3600, "mm": within // 60 % 60, "ss": within % 60,
+    }  # fmt: skip
+
+
+@cache
+def _dates(form: str) -> Bytes:
+    """The days of two centuries, written."""
+    days = np.arange(FIRST, LAST).astype(np.int64)
+    cells = np.empty((len(days), len(form)), np.uint8)
+    for place, letter in forms.literals(form):
+        cells[:, place] = ord(letter)
+    parts = _parts(days, np.zeros(len(days), np.int64))
+    for name, (start, end) in forms.parts(form).items():
+        cells[:, start:end] = digits_of(parts[name], end - start)
+    return cells
+
+
+def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
+    """In a wider field at the side where it is aligned."""
+    if text.shape[1] == f.length:
+        return text
+    cells = np.full((len(text), f.length), ord(f.pad), np.uint8)
+    if f.right:
+        cells[:, f.length - text.shape[1] :] = text
+    else:
+        cells[:, : text.shape[1]] = text
+    return cells
+
+
+# --- values of any length (tagged and delimited formats)
+
+
+def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int]:
+    """A column as text of its own length, "" where it is null: (text, what is wrong, how many letters replaced)."""
+    missing = np.asarray(column.is_null())
+    if missing.all():
+        return pa.array([""] * len(column), pa.string()), [], 0
+    replaced = 0
+    if f.type in ("integer", "decimal"):
+        numbers, faults = whole(f, column.drop_null())
+        width = f.length if f.right and f.pad == "0" and f.zeros else 1
+        written = [f"{'-' if v < 0 else ''}{abs(v):0{width - (v < 0)}d}" for v in numbers.tolist()]
+        there = pa.array(written, pa.string())
+        for row in [k for k, w in enumerate(written) if len(w) > f.length]:
+            faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array([row])))
+    elif f.type in ("date", "time", "timestamp"):
+        cells, faults = moments(f, column.drop_null())
+        there = of_cells(np.ascontiguousarray(cells))
+    elif f.type == "boolean":
+        there, faults = pc.if_else(column.drop_null(), f.codes[0], f.codes[1]), []
+    else:
+        there, faults, replaced = checked(f, column.drop_null(), replace)
+        lengths = np.asarray(pc.utf8_length(there))
+        if (long := lengths > f.length).any():
+            if f.truncate:
+                there = pc.utf8_slice_codeunits(there, 0, f.length)
+            else:
+                faults += [
+                    Fault("too_long", f"{lengths[row]} characters in a field of {f.length}", np.array([row]))
+                    for row in np.flatnonzero(long).tolist()
+                ]
+    if not missing.any():
+        return there, faults, replaced
+    rows = np.flatnonzero(~missing)
+    place = np.zeros(len(column), np.int64)
+    place[rows] = np.arange(len(rows))
+    for fault in faults:
+        fault.rows = rows[fault.rows]
+    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, replaced

@@ -1,0 +1,290 @@
+"""Files of records as tables and back: CSV, JSON lines and Parquet, with exact numbers.
+
+A table has a column ``record_type`` and the layout's fields; nothing is empty (CSV), left out (JSON) or null. Decimals
+and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's own bytes, in hex.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slussen.errors import CallError, Findings
+from slussen.records.layout import Layout
+from slussen.records.parse import Parsed
+from slussen.records.render import RAW, Rendered
+from slussen.tools.opened import Opened
+
+KINDS = ("csv", "jsonl", "parquet")
+PLACES = ("record_no", "byte_offset")  # where a record stood: told, and not read back
+
+
+class Table:
+    """A file's records as batches in the file's order; afterwards ``parsed`` and ``uncanonical`` (by field).
+
+    What isn't written as the layout would write it (another padding, an older form of a date) is counted: it reads
+    well, and would be written otherwise.
+    """
+
+    def __init__(self, file: Opened, findings: Findings, *, raw: bool = False) -> None:
+        self.file, self.findings, self.raw = file, findings, raw
+        self.uncanonical: Counter[str] = Counter()
+        self.parsed: Parsed | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        schema = self.file.layout.schema
+        return schema.append(pa.field(RAW, pa.string())) if self.raw else schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with self.file.stream() as stream, self.file.stream() as source:
+            self.parsed = Parsed(
+                stream, self.file.layout, self.file.encoding, self.file.frame, self.findings, in_order=True
+            )
+            for batch in self.parsed:
+                own = [_bytes(source, int(at), size) for at, size in self._extents(batch, source)]
+                self._compare(batch, own)
+                if self.raw:
+                    batch = batch.append_column(RAW, pa.array(self._kept(batch, own), pa.string()))
+                yield batch
+
+    def _extents(self, batch: pa.RecordBatch, source: BinaryIO) -> Iterator[tuple[int, int]]:
+        """Where each record's bytes are, without line ends."""
+        layout = self.file.layout
+        offsets = batch.column("byte_offset").to_numpy()
+        if layout.kind == "fixed":
+            kinds = batch.column("record_type").to_pylist()
+            sizes = [layout.length_of(k) if k else layout.longest for k in kinds]
+            yield from zip(offsets.tolist(), sizes, strict=True)
+            return
+        yield from ((at, -1) for at in offsets.tolist())
+
+    def _compare(self, batch: pa.RecordBatch, own: list[bytes]) -> None:
+        layout = self.file.layout
+        if layout.kind != "fixed":
+            return  # compared as a whole, in ``canonical``
+        there = np.frombuffer(b"".join(o.ljust(layout.longest, b"\0") for o in own), np.uint8)
+        rendered = Rendered([batch], layout, self.file.encoding, "fixed" if not layout.varies else "lf", Findings())
+        whole = b"".join(rendered)
+        if layout.varies:
+            pieces, at = [], 0
+            for o in own:
+                pieces.append(whole[at : at + len(o)].ljust(layout.longest, b"\0"))
+                at += len(o) + 1
+            whole = b"".join(pieces)
+        whole = whole[: len(there)]  # without the trailer that a part of a file lacks
+        differ = (there != np.frombuffer(whole, np.uint8)).reshape(-1, layout.longest)
+        if not differ.any():
+            return
+        kinds = np.asarray(batch.column("record_type").to_pylist(), dtype=object)
+        for f in layout.fields:
+            rows = differ[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
+            if f.only:
+                rows &= np.isin(kinds.astype(str), f.only)
+            if n := int(rows.sum()):
+                self.uncanonical[f.name] += n
+
+    def _kept(self, batch: pa.RecordBatch, own: list[bytes]) -> list[str]:
+        return [o.hex() for o in own]
+
+
+def _bytes(source: BinaryIO, at: int, size: int) -> bytes:
+    source.seek(at)
+    return source.read(size) if size >= 0 else source.readline()
+
+
+# --- out
+
+
+def write(table: Table, kind: str, out: BinaryIO) -> int:
+    """The table in this form; how many records."""
+    names = [n for n in table.schema.names if n not in PLACES]
+    match kind:
+        case "jsonl":
+            return _write_jsonl(table, names, out)
+        case "csv":
+            from pyarrow import csv
+
+            schema = pa.schema([_flat(table.schema.field(n)) for n in names])
+            n = 0
+            with csv.CSVWriter(out, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+                for batch in table:
+                    writer.write_batch(_cast(batch.select(names), schema))
+                    n += batch.num_rows
+            return n
+        case "parquet":
+            from pyarrow import parquet
+
+            schema = pa.schema([table.schema.field(n) for n in names])
+            n = 0
+            with parquet.ParquetWriter(out, schema) as writer:
+                for batch in table:
+                    writer.write_batch(batch.select(names))
+                    n += batch.num_rows
+            return n
+    raise CallError(f"unknown form {kind!r}: one of {', '.join(KINDS)}")
+
+
+def _flat(column: pa.Field) -> pa.Field:
+    """As CSV has it: dates and times as ISO 8601 tells."""
+    return pa.field(column.name, pa.string()) if pa.types.is_temporal(column.type) else column
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(
+        [c if c.type == f.type else _told(c) for c, f in zip(batch.columns, schema, strict=True)], schema=schema
+    )
+
+
+def _told(column: pa.Array) -> pa.Array:
+    return pc.replace_substring(column.cast(pa.string()), " ", "T")
+
+
+def _write_jsonl(table: Table, names: list[str], out: BinaryIO) -> int:
+    n = 0
+    for batch in table:
+        chosen = batch.select(names)
+        columns = [
+            _told(c) if pa.types.is_temporal(c.type) else c.cast(pa.string()) if pa.types.is_decimal(c.type) else c
+            for c in chosen.columns
+        ]
+        rows = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
+        lines = [json.dumps({k: v for k, v in r.items() if v is not None}, ensure_ascii=False) for r in rows]
+        out.write("".join(f"{line}\n" for line in lines).encode())
+        n += len(rows)
+    return n
+
+
+# --- in
+
+
+def read(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """A table's rows as batches typed by the layout.
+
+    Raises:
+        CallError: it isn't CSV, JSON lines or Parquet, or has a column that the layout lacks.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in KINDS:
+        raise CallError(f"{path.name}: what is it? Name it .csv, .jsonl or .parquet")
+    if not path.is_file():
+        raise CallError(f"there is no file {path}")
+    number = 0
+    readers = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+    for batch in readers[kind](path):
+        yield _typed(batch, layout, number, path)
+        number += batch.num_rows
+
+
+def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
+    from pyarrow import csv
+
+    if path.stat().st_size == 0:
+        return
+    with csv.open_csv(path) as reader:
+        names = reader.schema.names
+    options = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True,
+        null_values=[""],
+    )  # fmt: skip
+    with csv.open_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+        yield from reader
+
+
+def _read_jsonl(path: Path) -> Iterator[pa.RecordBatch]:
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as lines:
+        for n, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise CallError(f"{path.name}: line {n} is no JSON") from None
+            if not isinstance(row, dict):
+                raise CallError(f"{path.name}: line {n} is no object")
+            rows.append(row)
+            if len(rows) == 10_000:
+                yield _of_rows(rows)
+                rows = []
+    if rows:
+        yield _of_rows(rows)
+
+
+def _of_rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    names = list(dict.fromkeys(k for row in rows for k in row))
+    columns = [pa.array([_text(row.get(n)) for row in rows], pa.string()) for n in names]
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    from pyarrow import parquet
+
+    yield from parquet.ParquetFile(path).iter_batches()
+
+
+def _typed(batch: pa.RecordBatch, layout: Layout, number: int, path: Path) -> pa.RecordBatch:
+    n = batch.num_rows
+    known = {*layout.schema.names, RAW}
+    if unknown := [name for name in batch.schema.names if name not in known]:
+        raise CallError(f"{path.name}: columns that {layout.name} doesn't have: {', '.join(unknown)}")
+    columns = []
+    for column in layout.schema:
+        if column.name == "record_no":
+            values = pa.array(range(number + 1, number + n + 1), pa.int64())
+        elif column.name == "record_type" and column.name not in batch.schema.names and len(layout.data_types) == 1:
+            values = pa.array([layout.data_types[0]] * n, pa.string())
+        elif column.name not in batch.schema.names:
+            values = pa.nulls(n, column.type)
+        else:
+            values = _of_type(batch.column(column.name), column, number, path)
+        columns.append(values)
+    made = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+    return made.append_column(RAW, batch.column(RAW)) if RAW in batch.schema.names else made
+
+
+def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.Array:
+    if values.type == column.type:
+        return values
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    try:
+        return values.cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        for row, value in enumerate(values):
+            try:
+                pa.array([value.as_py()], values.type).cast(column.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                raise CallError(
+                    f"{path.name}: record {number + row + 1}, field {column.name}: no {column.type}"
+                ) from None
+        raise
+
+
+def lines_that_differ(file: Opened) -> int:
+    """How many lines of a tagged or delimited file would be written otherwise."""
+    with file.stream() as stream, file.stream() as source:
+        parsed = Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True)
+        written = _lines(Rendered(parsed, file.layout, file.encoding, file.frame, Findings()))
+        return sum(a != b for a, b in zip_longest(source, written))
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest

@@ -1,0 +1,221 @@
+"""Every kind of field, read and written by whole columns, against the slow reference: more than a million each way."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sandbox.identities import number
+from slussen.records import cells, writing
+from slussen.records.codepages import SINGLE, UNDEFINED, codepage
+from slussen.records.layout import FieldSpec, arrow_type
+from tests import reference
+
+EACH = 2_500
+LETTERS = "abcdefghijklmnopqrstuvwxyzåäöéüABCDEFGHIJKLMNOPQRSTUVWXYZÅÄÖÉÜ0123456789 ,.'/€–[]\\{}|@$#"
+
+
+def spec(kind: str, length: int, **rules: Any) -> FieldSpec:
+    return FieldSpec(name="f", at=1, length=length, type=kind, **rules)
+
+
+SPECS = {
+    "text": spec("text", 12),
+    "text right": spec("text", 9, align="right"),
+    "text zeros": spec("text", 5, empty="zeros"),
+    "text filled": spec("text", 8, fill="*"),
+    "text cut": spec("text", 4, truncate=True),
+    "text one": spec("text", 1),
+    "text wide": spec("text", 70),
+    "digits": spec("digits", 6),
+    "digits zeros": spec("digits", 8, empty="zeros"),
+    "digits right": spec("digits", 7, align="right", fill="0", empty="zeros"),
+    "person": spec("text", 12, check="personnummer"),
+    "person digits": spec("digits", 12, check="personnummer"),
+    "person longer": spec("text", 15, check="personnummer"),
+    "code": spec("text", 1, values=("J", "N")),
+    "codes": spec("text", 2, values={"AV": "avliden", "Ä": "änka", "A": "annat"}),
+    "boolean": spec("boolean", 1, values=("J", "N")),
+    "integer": spec("integer", 9),
+    "integer one": spec("integer", 1),
+    "integer 18": spec("integer", 18),
+    "integer 20": spec("integer", 20),
+    "integer unsigned": spec("integer", 5, sign="none"),
+    "integer left": spec("integer", 8, align="left", empty="spaces"),
+    "integer blanks": spec("integer", 10, fill=" "),
+    "integer stars": spec("integer", 10, fill="*"),
+    "trailing": spec("integer", 8, sign="trailing"),
+    "trailing blanks": spec("decimal", 9, decimals=2, sign="trailing", fill=" "),
+    "trailing left": spec("integer", 7, sign="trailing", align="left"),
+    "plus": spec("integer", 7, plus=True),
+    "plus blanks": spec("decimal", 8, decimals=2, plus=True, fill=" "),
+    "plus trailing": spec("integer", 7, sign="trailing", plus=True),
+    "decimal": spec("decimal", 12, decimals=2),
+    "decimal 17": spec("decimal", 17, decimals=4),
+    "decimal left": spec("decimal", 20, decimals=2, align="left", empty="spaces"),
+    "overpunched": spec("decimal", 8, decimals=2, sign="overpunched"),
+    "overpunched blanks": spec("integer", 6, sign="overpunched", fill=" "),
+    "zoned": spec("integer", 7, sign="zoned"),
+    "packed": spec("decimal", 5, decimals=2, usage="packed"),
+    "packed unsigned": spec("integer", 3, usage="packed", sign="none"),
+    "packed wide": spec("integer", 10, usage="packed"),
+    "binary 1": spec("integer", 1, usage="binary"),
+    "binary 2": spec("integer", 2, usage="binary"),
+    "binary 4": spec("decimal", 4, decimals=3, usage="binary"),
+    "binary 8": spec("integer", 8, usage="binary"),
+    "binary unsigned": spec("integer", 4, usage="binary", sign="none"),
+    "binary 8 unsigned": spec("integer", 8, usage="binary", sign="none"),
+    "date": spec("date", 8),
+    "date zeros": spec("date", 8, empty="zeros"),
+    "date short": spec("date", 6),
+    "date century": spec("date", 6, century=20),
+    "date of year": spec("date", 7),
+    "date short of year": spec("date", 5),
+    "date dashed": spec("date", 10),
+    "date day first": spec("date", 8, form="DDMMYYYY"),
+    "date wide": spec("date", 17, align="right", accepts=("YYMMDD",)),
+    "date wide left": spec("date", 12),
+    "time": spec("time", 6),
+    "time short": spec("time", 4),
+    "time zeros": spec("time", 6, empty="zeros"),
+    "timestamp": spec("timestamp", 14),
+    "timestamp short": spec("timestamp", 12),
+}
+NEAR = {  # what mutants are made of
+    "text": LETTERS + "\t\n\x00\x7f\x85",
+    "number": "0123456789 +-{}ABJRpqyx*",
+    "moment": "0123456789 -:/",
+}
+
+
+def group(f: FieldSpec) -> str:
+    if f.type in ("integer", "decimal"):
+        return "number"
+    return "moment" if f.type in ("date", "time", "timestamp") else "text"
+
+
+def value(f: FieldSpec, random: Random, letters: str) -> Any:
+    """A value, most often one that fits."""
+    if random.random() < 0.1:
+        return None
+    match f.type:
+        case "integer" | "decimal":
+            size = random.randrange(10 ** min(random.randrange(1, min(f.digits, 18) + 2), 18))
+            whole = -size if random.random() < 0.3 else size
+            return Decimal(whole).scaleb(-f.decimals) if f.type == "decimal" else whole
+        case "date" | "time" | "timestamp":
+            days = random.randrange(-719_162, 2_932_896) if random.random() < 0.1 else random.randrange(-25_000, 45_000)
+            at = dt.datetime(1970, 1, 1) + dt.timedelta(days=days, seconds=random.randrange(86_400))  # noqa: DTZ001
+            at = at.replace(second=0) if "ss" not in f.shape else at
+            return {"date": at.date(), "time": at.time(), "timestamp": at}[f.type]
+        case "boolean":
+            return random.random() < 0.5
+    if f.codes and random.random() < 0.9:
+        return random.choice(f.codes)
+    if f.check and random.random() < 0.9:
+        born = dt.date(1900, 1, 1) + dt.timedelta(days=random.randrange(45_000))
+        return number(born, random.randrange(980, 1000), coordination=random.random() < 0.2)
+    alphabet = "0123456789" if f.type == "digits" else letters
+    length = min(f.length, 12) + (random.random() < 0.05)
+    return "".join(random.choice(alphabet) for _ in range(random.randrange(1, length + 1))).strip() or None
+
+
+def cell(f: FieldSpec, encoding: str, random: Random, letters: str) -> bytes:
+    """A field's bytes: as the reference writes a value, or a few bytes away from it, or anything."""
+    pick = random.random()
+    if pick < 0.02:
+        return random.randbytes(f.length)
+    try:
+        data = bytearray(reference.write(f, value(f, random, letters), encoding))
+    except reference.Refused:
+        data = bytearray(reference.encode(" " * f.length, encoding))
+    if pick < 0.3:
+        near = [c for c in NEAR[group(f)] if _can(c, encoding)]
+        for _ in range(random.randrange(1, 3)):
+            data[random.randrange(len(data))] = reference.byte(random.choice(near), encoding)[0]
+    return bytes(data)
+
+
+def _can(character: str, encoding: str) -> bool:
+    try:
+        return len(reference.byte(character, encoding)) == 1
+    except UnicodeEncodeError:
+        return False
+
+
+def encodings_of(name: str) -> tuple[str, ...]:
+    """Text in every encoding; numbers and dates, which have plain digits everywhere, in one of each family."""
+    return SINGLE if group(SPECS[name]) == "text" else ("iso8859-1", "cp278", "cp1143", "cp437")
+
+
+CASES = [(name, encoding) for name in SPECS for encoding in encodings_of(name)]
+
+
+@pytest.mark.parametrize(("name", "encoding"), CASES)
+def test_a_column_is_read_as_the_reference_reads_its_fields(name: str, encoding: str) -> None:
+    f, page = SPECS[name], codepage(encoding)
+    random = Random(f"{name} {encoding}")
+    letters = "".join(c for c in LETTERS if _can(c, encoding))
+    data = [cell(f, encoding, random, letters) for _ in range(EACH)]
+    block = np.frombuffer(b"".join(data), np.uint8).reshape(EACH, f.length)
+    plain = block if f.usage != "display" else np.frombuffer(block.tobytes().translate(page.plain), np.uint8)
+    column = cells.read(f, plain.reshape(EACH, f.length).copy(), page, lambda row: data[row])
+    rules: dict[int, set[str]] = defaultdict(set)
+    for fault in column.faults:
+        for row in fault.rows.tolist():
+            rules[row].add(fault.rule)
+    found = column.values.to_pylist()
+    for row, raw in enumerate(data):
+        wanted, broken = reference.read(f, raw, encoding)
+        assert rules[row] == broken, (raw, found[row])
+        if not broken & {"not_a_number", "not_a_date", "overflow", "sign"} or f.type in ("text", "digits"):
+            assert found[row] == wanted, raw
+        else:
+            assert found[row] is None, raw
+
+
+@pytest.mark.parametrize(("name", "encoding"), CASES)
+def test_a_column_is_written_as_the_reference_writes_its_values(name: str, encoding: str) -> None:
+    f, page = SPECS[name], codepage(encoding)
+    random = Random(f"{encoding} {name}")
+    values = [v for v in (value(f, random, LETTERS) for _ in range(EACH)) if v is not None]
+    written = writing.write(f, pa.array(values, arrow_type(f)), page, {})
+    rules: dict[int, set[str]] = defaultdict(set)
+    for fault in written.faults:
+        for row in fault.rows.tolist():
+            rules[row].add(fault.rule)
+    out = written.cells.tobytes().translate(page.back)
+    refused, broken = 0, []
+    for row, v in enumerate(values):
+        try:
+            wanted = reference.write(f, v, encoding)
+        except reference.Refused as reason:
+            refused += 1
+            broken.append((row, str(reason)))
+            continue
+        assert not rules[row], v
+        assert out[row * f.length : (row + 1) * f.length] == wanted, v
+    assert refused < len(values)
+    for row, rule in broken:
+        assert rule in rules[row], values[row]
+
+
+def test_plain_bytes_are_a_translation_that_can_be_undone() -> None:
+    for encoding in SINGLE:
+        page = codepage(encoding)
+        assert sorted(page.back) == list(range(256))
+        assert bytes(page.back[b] for b in page.home) == bytes(range(256))
+        for b in range(256):
+            point = int(page.letters[b])
+            if point == UNDEFINED:
+                assert page.plain[b] == page.special
+            elif page.bytes[point] == b:
+                assert page.back[page.coded[point]] == b
+                assert page.plain[b] == (point if point < 256 else page.special)
