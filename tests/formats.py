@@ -24,8 +24,11 @@ Row = dict[str, Any]
 
 def make(**top: Any) -> Layout:
     """A layout from the notation, as Python has it."""
-    base = {"format": "made", "title": "Made up", "version": 1, "status": "assumed", "source": "made up for a test"}
-    return Layout(LayoutFile.model_validate({**base, "kind": "fixed", "usual": {"encoding": "iso8859-1", "frame": "lf"}, "records": {"r": {}}, **top}))
+    base = {
+        "format": "made", "title": "Made up", "version": 1, "status": "assumed", "source": "made up for a test",
+        "kind": "fixed", "usual": {"encoding": "iso8859-1", "frame": "lf"}, "records": {"r": {}},
+    }  # fmt: skip
+    return Layout(LayoutFile.model_validate({**base, **top}))
 
 
 def batch(layout: Layout, rows: Iterable[Row]) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slussen.ledger import Event, Interchange, Ledger
 
 app = typer.Typer(
-    help="A city's file integrations: what there is, what was sent, whether the history is whole; and what is in a file.",
+    help="A city's file integrations: what there is, what was sent, whether that is whole; what is in a file.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

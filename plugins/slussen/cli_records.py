@@ -45,7 +45,9 @@ def add_to(app: typer.Typer) -> None:
 def peek(
     file: File,
     layout: LayoutName = "",
-    record: Annotated[int, typer.Option(min=1, help="Which record; the first that is wrong, if not said.")] = 0,
+    record: Annotated[
+        int | None, typer.Option(min=1, help="Which record; the first that is wrong, if not said.")
+    ] = None,
     encoding: Encoding = "",
     frame: Frame = "",
     reveal: Reveal = False,
@@ -379,9 +381,7 @@ def layout_impact(
         table = Table("integration", "last interchange", "records", "changed", "bytes", "fields", "findings")
         for i in found:
             told = i.why_not or ", ".join(f"{f} {n:,}" for f, n in i.fields.most_common(8)) or "no change"
-            size = (
-                f"{i.bytes_before:,} → {i.bytes_after:,}" if i.bytes_before != i.bytes_after else f"{i.bytes_after:,}"
-            )
+            size = " → ".join(dict.fromkeys((f"{i.bytes_before:,}", f"{i.bytes_after:,}")))
             wrong = ", ".join(f"{r} {n:,}" for r, n in i.findings.most_common())
             table.add_row(i.integration, i.interchange, f"{i.records:,}", f"{i.records_changed:,}", size, told, wrong)
         _console().print(table)

@@ -261,16 +261,22 @@ def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     try:
-        return values.cast(column.type)
+        return _cast_to(values, column.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         for row, value in enumerate(values):
             try:
-                pa.array([value.as_py()], values.type).cast(column.type)
+                _cast_to(pa.array([value.as_py()], values.type), column.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 raise CallError(
                     f"{path.name}: record {number + row + 1}, field {column.name}: no {column.type}"
                 ) from None
         raise
+
+
+def _cast_to(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_time(kind) and pa.types.is_string(values.type):
+        return pc.strptime(values, format="%H:%M:%S", unit="s").cast(kind)
+    return values.cast(kind)
 
 
 def lines_that_differ(file: Opened) -> int:
