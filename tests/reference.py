@@ -112,6 +112,28 @@ PATTERNS = {
 }
 
 
+def places(f: FieldSpec, cell: bytes, encoding: str) -> set[tuple[str, int]]:
+    """Where in a text cell single bytes are wrong: (rule, place from 0)."""
+    letters = [letter(b, encoding) for b in cell]
+    text = "".join("\ufffd" if c is None else c for c in letters)
+    start = len(text) - len(text.lstrip(f.pad)) if f.right else 0
+    end = len(text) if f.right else len(text.rstrip(f.pad))
+    found, strange = set(), False
+    for place in range(start, end):
+        character = text[place]
+        if character == "\ufffd":
+            found.add(("undefined_byte", place))
+        if character in CONTROLS:
+            found.add(("control_character", place))
+        interim = bool(f.check) and place - start == 8 and character in "JKLMNRSTUWX"
+        if f.type == "digits" and character not in "0123456789" and not interim and not strange:
+            found.add(("not_a_number", place))
+            strange = True
+    if f.check == "personnummer" and end - start == 12 and not valid_number(text[start:end]):
+        found.add(("check_digit", start + 11))
+    return found
+
+
 def number(f: FieldSpec, text: str, cell: bytes, encoding: str) -> tuple[Any, set[str]]:
     blanks = " " if f.pad == "0" else f" {re.escape(f.pad)}"
     if not text.strip(" " if f.pad == "0" else f" {f.pad}"):

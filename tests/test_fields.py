@@ -172,6 +172,11 @@ def test_a_column_is_read_as_the_reference_reads_its_fields(name: str, encoding:
         for row in fault.rows.tolist():
             rules[row].add(fault.rule)
     found = column.values.to_pylist()
+    if f.type in ("text", "digits"):
+        where = {(fault.rule, row, int(place)) for fault in column.faults if fault.exact and fault.within is not None
+                 for row, place in zip(fault.rows.tolist(), fault.within, strict=True)}  # fmt: skip
+        assert where == {(rule, row, place) for row, raw in enumerate(data)
+                         for rule, place in reference.places(f, raw, encoding)}  # fmt: skip
     for row, raw in enumerate(data):
         wanted, broken = reference.read(f, raw, encoding)
         assert rules[row] == broken, (raw, found[row])

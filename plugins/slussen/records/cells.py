@@ -86,7 +86,13 @@ def read(
             edge = cells[:, 0] if f.right else cells[:, -1]
             if (edge == ord(f.pad)).any():
                 column = pc.ascii_ltrim(column, f.pad) if f.right else pc.ascii_rtrim(column, f.pad)
-            return read_text(f, column, page, raw, printable=printable)
+            read_column = read_text(f, column, page, raw, printable=printable)
+            if f.right and read_column.faults:
+                left_out = f.length - np.diff(offsets_of(column))
+                for fault in read_column.faults:
+                    if fault.within is not None and fault.rule != "undefined_byte":  # that is found in the whole cell
+                        fault.within = fault.within + left_out[fault.rows]
+            return read_column
 
 
 # --- text
