@@ -118,7 +118,7 @@ def read_text(
         empty |= np.asarray(pc.equal(pc.ascii_ltrim(column, "0"), ""))
     if f.type == "digits":
         _digits(f, flat, offsets, faults)
-    if f.check == "personnummer":
+    if f.check:
         _identities(f, flat, offsets, lengths, empty, faults)
     valid = None
     if empty.any():
@@ -234,7 +234,10 @@ def _identities(
 ) -> None:
     twelve = np.flatnonzero(lengths == 12)
     matrix = flat.reshape(-1, 12) if len(twelve) == len(lengths) else flat[offsets[twelve][:, None] + np.arange(12)]
-    wrong = twelve[~identities.valid(matrix)]
+    right = identities.valid(matrix)
+    if f.check == "identity":
+        right |= identities.reserve(matrix)
+    wrong = twelve[~right]
     wrong = wrong[~empty[wrong]]
     if len(wrong):
         message = "no valid personal number: wrong date, serial or check digit"

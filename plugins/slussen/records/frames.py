@@ -9,8 +9,9 @@ same before each block of them (BDW). Source: IBM z/OS DFSMS Using Data Sets, "V
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class Frames:
         self.records = 0
         self.end = ENDS[frame] if not page.ebcdic else bytes(page.byte(chr(c)) for c in ENDS[frame])
         self._at = 0
+        self._raw = any(f.usage != "display" for f in layout.fields)
+        self._marked = -1  # the last byte order mark that was told of
         self._allowed = sorted({layout.length_of(r) for r in layout.records})
 
     def __iter__(self) -> Iterator[Block]:
@@ -70,6 +73,7 @@ class Frames:
         size = max(1, BLOCK // stride) * stride
         data = self._without_mark(self.source.read(size))
         while data:
+            self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             whole = len(data) // stride * stride
             cells = np.frombuffer(data, np.uint8, whole).reshape(-1, stride)
             if self.end and not self._sound(data, cells):
@@ -96,6 +100,20 @@ class Frames:
             )  # fmt: skip
         self._at = len(BOM)
         return data[len(BOM) :] + self.source.read(len(BOM))
+
+    def _marks(self, data: bytes, at: int, record: Callable[[int], int]) -> None:
+        """A byte order mark in the middle: in no single-byte encoding of ASCII's family do its letters make sense."""
+        if self.page.ebcdic or self.page.wide or self._raw:
+            return
+        place = data.find(BOM)
+        while place >= 0:
+            if at + place > self._marked:
+                self._marked = at + place
+                self.findings.add(
+                    Finding("bom", "a UTF-8 byte order mark in the middle of the file: two files run together?", AGAIN,
+                            record=record(place), offset=at + place, length=3, byte="ef")
+                )  # fmt: skip
+            place = data.find(BOM, place + 1)
 
     def _block(self, cells: Bytes, offsets: Ints, lengths: Ints | None = None, numbers: Ints | None = None) -> Block:
         n = len(cells)
@@ -143,6 +161,8 @@ class Frames:
                 stops = np.concatenate((feeds, [cut]))
                 if starts[-1] == cut:
                     starts, stops = starts[:-1], stops[:-1]
+                first = self.records
+                self._marks(data[:cut], self._at, partial(_record_at, starts, first))
                 yield from self._of_lines(block, starts, stops, ended)
                 self._at += cut
                 data = data[cut:]
@@ -272,3 +292,8 @@ class Frames:
         )  # fmt: skip
         while self.source.read(BLOCK):
             pass
+
+
+def _record_at(starts: Ints, before: int, place: int) -> int:
+    """The number of the record that a place in a block of lines is in."""
+    return before + int(np.searchsorted(starts, place, "right"))

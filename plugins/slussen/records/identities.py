@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 INTERIM = np.frombuffer(b"JKLMNRSTUWX", np.uint8)
+RESERVE = ord("9")
 DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+
+
+def reserve(numbers: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of these are a county's reserve numbers: 99, then ten digits (PU's 99ÅÅÅÅNNNNNC)?"""
+    found: NDArray[np.bool_] = (numbers[:, :2] == RESERVE).all(axis=1) & ((numbers - np.uint8(ord("0"))) <= 9).all(
+        axis=1
+    )
+    return found
 
 
 def valid(numbers: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -71,7 +71,9 @@ class Rules(Strict):
     personal: bool = Field(False, description="personal data: masked when it is shown")
     flag: tuple[str, ...] = Field((), description="the values that mark a protected person")
     protected: str | None = Field(None, description="what stands here for a protected person; blank: nothing")
-    check: Literal["", "personnummer"] = Field("", description="what the value must be")
+    check: Literal["", "personnummer", "identity"] = Field(
+        "", description="what the value must be; an identity may be a county's reserve number too"
+    )
 
 
 Line = tuple[int | str, Annotated[int, Field(gt=0)], Type] | tuple[int | str, Annotated[int, Field(gt=0)], Type, Rules]

@@ -9,7 +9,7 @@ from pathlib import Path
 from slussen.errors import CallError, Findings
 from slussen.records import layout as layouts
 from slussen.records.codepages import EBCDIC, codepage
-from slussen.records.detect import guess
+from slussen.records.detect import guess, verdict
 from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
@@ -48,6 +48,7 @@ def propose(path: Path) -> list[Proposal]:
     size = path.stat().st_size
     found = []
     encodings = [name for name, share in guess(data) if share > 0.85][:4]
+    encodings = list(dict.fromkeys([*encodings, *(v.likely for e in encodings if (v := verdict(data, e)) is not None)]))
     for name in layouts.names():
         layout = layouts.load(name)
         for frame in _frames(layout, data, size):
