@@ -1,0 +1,373 @@
+"""The command line's records part, as its users run it: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from slussen.cli import main
+from slussen.records import layout as layouts
+from slussen.tools import document
+from tests import formats
+
+LINE = 1609  # a record of CS15 with its line end
+
+
+class Ran:
+    """How a command ended, and what it said."""
+
+    def __init__(self, code: int, out: bytes, err: str) -> None:
+        self.code, self.raw, self.out, self.err = code, out, out.decode(), err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    def runs(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["slussen", *map(str, words)])
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfdbinary.readouterr()
+        return Ran(int(ended.value.code or 0), said.out, said.err.decode())
+
+    return runs
+
+
+def written(name: str, folder: Path, seed: int = 3, n: int = 30) -> Path:
+    layout = layouts.load(name)
+    usual = layout.file.usual
+    rows = formats.realistic(layout, Random(seed), n, usual.encoding)
+    if layout.kind == "tagged":
+        rows = [r for r in rows if r["record_type"] != layout.trailer]
+    data, findings = formats.render(layout, rows, usual.encoding, usual.frame)
+    assert not findings
+    file = folder / f"{name}.txt"
+    file.write_bytes(data)
+    return file
+
+
+@pytest.fixture
+def cs15(tmp_path: Path) -> Path:
+    return written("agresso_cs15", tmp_path)
+
+
+def spoiled(file: Path, *changes: tuple[int, bytes]) -> Path:
+    data = bytearray(file.read_bytes())
+    for place, new in changes:
+        data[place : place + len(new)] = new
+    other = file.with_name("spoiled.txt")
+    other.write_bytes(data)
+    return other
+
+
+# --- peek
+
+
+def test_peek_shows_the_first_record_that_is_wrong_and_marks_its_byte(run: Any, cs15: Path) -> None:
+    bad = spoiled(cs15, (16 * LINE + 30, b"\x81"))
+    ran = run("peek", bad, "--layout", "agresso_cs15")
+    assert ran.code == 1
+    assert "record 17 of 30" in ran.out
+    assert "byte 81 at offset 25774 (0x64ae)" in ran.out
+    lines = ran.out.splitlines()
+    marked = next(k for k, line in enumerate(lines) if line.strip() == "^")
+    assert lines[marked].index("^") - 8 == 30, "under its column"
+    assert "········" in lines[marked - 1], "personal bytes are hidden in the hex too"
+
+
+def test_peek_hides_personal_data_unless_it_is_asked_for(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("agresso_cs15")
+    row = {"record_type": "customer", "apar_id": "1", "apar_name": "Ängsvik Åslög", "comp_reg_no": "198911222399",
+           "client": "ST", "telephone_1": "08-46500411"}  # fmt: skip
+    data, _ = formats.render(layout, [row], "iso8859-1")
+    file = tmp_path / "one.txt"
+    file.write_bytes(data)
+    for more in ((), ("--json",), ("--record", 1)):
+        ran = run("peek", file, "-l", "agresso_cs15", *more)
+        assert ran.code == 0
+        for secret in ("Ängsvik", "198911222399", "46500411", "Ängsvik".encode("latin-1").hex(), b"198911222399".hex()):
+            assert secret not in ran.out
+    assert "xxxxxxx xxxxx" in run("peek", file, "-l", "agresso_cs15").out
+    assert "Ängsvik Åslög" in run("peek", file, "-l", "agresso_cs15", "--reveal").out
+    told = run("peek", file, "-l", "agresso_cs15", "--json", "--reveal").json
+    assert bytes.fromhex(told["hex"]) == data[:-1]
+    assert {f["name"]: f["value"] for f in told["fields"]}["comp_reg_no"] == "198911222399"
+
+
+@pytest.mark.parametrize("name", layouts.names())
+def test_peek_shows_a_record_of_every_layout_and_proposes_it(run: Any, tmp_path: Path, name: str) -> None:
+    file = written(name, tmp_path)
+    shown = run("peek", file, "--layout", name)
+    assert shown.code == 0
+    assert "nothing is wrong" in shown.out
+    proposed = run("peek", file, "--json").json
+    usual = layouts.load(name).file.usual
+    best = [p for p in proposed if p["share"] == proposed[0]["share"]]
+    assert (name, usual.frame) in [(p["layout"], p["frame"]) for p in best]
+
+
+def test_peek_says_when_there_is_no_such_record_file_layout_or_encoding(run: Any, cs15: Path) -> None:
+    for words, what in (
+        (("peek", cs15, "-l", "agresso_cs15", "--record", 31), "has 30 records"),
+        (("peek", "nowhere.txt", "-l", "agresso_cs15"), "no file nowhere.txt"),
+        (("peek", cs15, "-l", "cs16"), "unknown layout"),
+        (("peek", cs15, "-l", "agresso_cs15", "-e", "utf-7"), "unknown encoding"),
+        (("peek", cs15, "-l", "agresso_cs15", "--frame", "x"), "unknown frame"),
+    ):
+        ran = run(*words)
+        assert (ran.code, what in ran.err) == (2, True), ran.err
+
+
+def test_a_file_that_fits_no_layout_is_the_datas_fault(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"hello, world\n")
+    assert run("peek", tmp_path / "x").code == 1
+    (tmp_path / "empty").write_bytes(b"")
+    assert run("peek", tmp_path / "empty").code == 2
+    assert run("peek", tmp_path / "empty", "-l", "agresso_cs15").code == 1
+
+
+# --- parse and render
+
+
+@pytest.mark.parametrize("name", layouts.names())
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_what_parse_writes_renders_back_to_the_same_bytes(run: Any, tmp_path: Path, name: str, kind: str) -> None:
+    file = written(name, tmp_path)
+    table, back = tmp_path / f"t.{kind}", tmp_path / "back"
+    parsed = run("parse", file, "--layout", name, "--to", kind, "-o", table)
+    assert (parsed.code, parsed.out) == (0, "")
+    assert "not canonical" not in parsed.err
+    rendered = run("render", table, "--layout", name, "-o", back)
+    assert rendered.code == 0, rendered.err
+    assert back.read_bytes() == file.read_bytes()
+
+
+def test_parse_writes_to_standard_output_and_counts_what_is_not_canonical(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    other = spoiled(file, (202 + 33, b"       00000042"), (2 * 202 + 97, b"            12"))
+    ran = run("parse", other, "-l", "a02", "--to", "csv")
+    assert ran.out.startswith('"record_type","client"')
+    assert "voucher_no 1" in ran.err
+    assert "belopp 1" in ran.err
+    kept = run("parse", other, "-l", "a02", "--raw", "-o", tmp_path / "raw.jsonl")
+    assert kept.code == 1, "the sum is another"
+    run("render", tmp_path / "raw.jsonl", "-l", "a02", "-o", tmp_path / "back")
+    rows = [json.loads(line) for line in (tmp_path / "raw.jsonl").read_text().splitlines()]
+    assert bytes.fromhex(rows[1]["raw"])[33:48] == b"       00000042"
+    assert (tmp_path / "back").read_bytes() == other.read_bytes(), "--raw keeps the bytes"
+
+
+def test_parse_with_findings_ends_with_1_and_a_call_with_2(run: Any, cs15: Path) -> None:
+    bad = spoiled(cs15, (16 * LINE + 30, b"\x81"), (3 * LINE + 142, b"X"))
+    ran = run("parse", bad, "-l", "agresso_cs15", "-q")
+    assert ran.code == 1
+    ran = run("parse", bad, "-l", "agresso_cs15", "-o", bad.with_suffix(".jsonl"))
+    assert "2 findings" in ran.err
+    assert "record 4" in ran.err
+    assert run("parse", bad, "-l", "agresso_cs15", "--to", "xml").code == 2
+    assert run("parse", bad).code == 2
+
+
+def test_render_writes_nothing_when_anything_does_not_fit(run: Any, tmp_path: Path) -> None:
+    table, out = tmp_path / "t.jsonl", tmp_path / "out"
+    good = {"apar_id": "1", "apar_name": "Åsa", "comp_reg_no": "198911222399"}
+    table.write_text("".join(json.dumps(r) + "\n" for r in (good, good | {"apar_name": "Å" * 51})))
+    ran = run("render", table, "-l", "agresso_cs15", "-o", out)
+    assert ran.code == 1
+    assert "record 2 (customer), field apar_name" in ran.err
+    assert "Å" not in ran.err
+    assert list(tmp_path.iterdir()) == [table]
+    table.write_text(json.dumps(good | {"shoe_size": 43}) + "\n")
+    assert "shoe_size" in run("render", table, "-l", "agresso_cs15", "-o", out).err
+    table.write_text("{no json\n")
+    ran = run("render", table, "-l", "agresso_cs15", "-o", out)
+    assert (ran.code, "line 1" in ran.err) == (2, True)
+
+
+# --- convert
+
+
+def test_convert_replaces_by_a_declared_table_and_counts_or_writes_nothing(run: Any, tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes("Åsa – ﬁn\n".encode())
+    ran = run("convert", source, target, "--from", "utf-8", "--to", "cp437")
+    assert ran.code == 1
+    assert "U+2013" in ran.err
+    assert not target.exists()
+    ran = run("convert", source, target, "--from", "utf-8", "--to", "pc8", "--replace", "typographic")
+    assert ran.code == 0
+    assert target.read_bytes() == "Åsa - fin\n".encode("cp437")
+    assert "replaced.– 1" in ran.err
+    assert run("convert", source, target, "--from", "utf-8", "--to", "latin-1", "--replace", "none").code == 2
+
+
+# --- diff
+
+
+def test_diff_says_which_fields_differ_and_how(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("agresso_cs15")
+    base = {"record_type": "customer", "apar_name": "Åsa Öberg", "comp_reg_no": "198911222399", "place": "Malmö"}
+    rows = [base | {"apar_id": str(n)} for n in range(1, 9)]
+    other = [dict(r) for r in rows]
+    other[1]["apar_name"] = "ÅSA ÖBERG"
+    other[2]["place"] = "Malmo"
+    other[3]["place"] = "Mal mö"
+    del other[4]["place"]
+    other[5]["apar_name"] = "Åsa"
+    for name, each in (("a", rows), ("b", other), ("c", [*other[:3], *other[4:]])):
+        (tmp_path / name).write_bytes(formats.render(layout, each, "iso8859-1")[0])
+    a, b, c = (tmp_path / n for n in "abc")
+    assert run("diff", a, a, "-l", "agresso_cs15").code == 0
+    ran = run("diff", a, b, "-l", "agresso_cs15", "--json")
+    assert ran.code == 1
+    told = ran.json
+    assert (told["equal"], told["changed"]) == (3, 5)
+    assert told["fields"] == {"place": 3, "apar_name": 2}
+    assert told["kinds"] == {"capitals": 1, "accents": 1, "blanks": 1, "emptied": 1, "cut": 1}
+    assert [e["record"] for e in told["examples"]] == [2, 3, 4, 5, 6]
+    assert "Öberg" not in ran.out
+    keyed = run("diff", a, c, "-l", "agresso_cs15", "--key", "apar_id", "--json").json
+    assert (keyed["equal"], keyed["changed"], keyed["only_a"], keyed["records_only_a"]) == (3, 4, 1, [4])
+    order = run("diff", a, c, "-l", "agresso_cs15", "--json").json
+    assert order["only_a"] == 1
+    assert "capitals" in run("diff", a, b, "-l", "agresso_cs15").out
+    assert run("diff", a, b, "-l", "agresso_cs15", "--key", "nothing").code == 2
+    ebcdic = tmp_path / "ebcdic"
+    ebcdic.write_bytes(formats.render(layout, rows, "cp278", "fixed")[0])
+    same = ("diff", a, ebcdic, "-l", "agresso_cs15", "--encoding-b", "cp278", "--frame-b", "fixed")
+    assert run(*same).code == 0
+
+
+# --- layouts
+
+
+def test_layout_check_names_file_line_and_reason(run: Any, tmp_path: Path) -> None:
+    assert run("layout", "check").code == 0
+    good = (layouts.settings.FORMATS / "ergo.yaml").read_text(encoding="utf-8")
+    bad = tmp_path / "ergo.yaml"
+    rows = good.splitlines()
+    line = next(n for n, row in enumerate(rows, 1) if row.strip().startswith("klass:"))
+    rows[line - 1] = rows[line - 1].replace("text", "txt")
+    bad.write_text("\n".join(rows), encoding="utf-8")
+    ran = run("layout", "check", bad, "--json")
+    assert ran.code == 1
+    assert ran.json[0]["reason"].startswith(f"ergo.yaml:{line}: fields.klass")
+
+
+@pytest.mark.parametrize("name", layouts.names())
+def test_a_layouts_page_has_every_field_and_its_drawing_is_as_long_as_the_record(name: str) -> None:
+    layout = layouts.load(name)
+    page = document.page(layout)
+    for f in layout.fields:
+        assert f"`{f.name}`" in page
+    if layout.kind == "fixed":
+        for record_type in layout.records:
+            bars = document.drawing(layout, record_type)
+            length = sum(len(b) - 6 for b in bars if b[4:5].isdigit())
+            assert length == layout.length_of(record_type)
+
+
+def test_layout_doc_writes_a_page_each(run: Any, tmp_path: Path) -> None:
+    assert run("layout", "doc", "-o", tmp_path / "pages").code == 0
+    assert sorted(p.stem for p in (tmp_path / "pages").iterdir()) == layouts.names()
+
+
+def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path: Path, cs15: Path) -> None:
+    old = tmp_path / "old.yaml"
+    text = (layouts.settings.FORMATS / "agresso_cs15.yaml").read_text(encoding="utf-8")
+    old.write_text(text, encoding="utf-8")
+    same = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json
+    assert [i["integration"] for i in same] == ["f29", "agresso_cs15.txt"]
+    assert same[1]["records"] == 30
+    assert not same[1]["changes"], same[1]
+    old.write_text(text.replace("align: right, required: true", "required: true"), encoding="utf-8")
+    told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[1]
+    assert told["changes"]
+    assert set(told["fields"]) == {"apar_id"}
+
+
+COPYBOOK = """
+000100* a person of the register                                        KIR00010
+000200 01  KIR-POST.                                                    KIR00020
+000300     05  KIR-TYP               PIC X.                             KIR00030
+000400         88  KIR-NY            VALUE 'N'.                         KIR00040
+000500         88  KIR-BORT          VALUE 'B'.                         KIR00050
+000600     05  KIR-BELOPP            PIC S9(7)V99 COMP-3.               KIR00060
+000700     05  KIR-ANTAL             PIC S9(4) COMP.                    KIR00070
+000800     05  KIR-SALDO             PIC S9(5)V99.                      KIR00080
+000900     05  KIR-KURS              PIC S9(3)V9(4)                     KIR00090
+001000                               SIGN IS LEADING SEPARATE.          KIR00100
+001100     05  KIR-BARN OCCURS 2 TIMES.                                 KIR00110
+001200         10  BARN-NAMN         PIC X(6).                          KIR00120
+001300         10  BARN-AR           PIC 9(2).                          KIR00130
+001400     05  KIR-ADRESS.                                              KIR00140
+001500         10  GATA              PIC X(7).                          KIR00150
+001600         10  POSTNR            PIC 9(5).                          KIR00160
+001700     05  KIR-UTLAND REDEFINES KIR-ADRESS.                         KIR00170
+001800         10  LAND              PIC X(10).                         KIR00180
+001900     05  FILLER                PIC X(3).                          KIR00190
+"""
+
+
+def test_a_copybook_imports_and_its_record_reads_by_hand(run: Any, tmp_path: Path) -> None:
+    book, made = tmp_path / "KIR-POST.cpy", tmp_path / "kir_post.yaml"
+    book.write_text(COPYBOOK)
+    assert run("layout", "import-copybook", book, "-o", made).code == 0
+    text = made.read_text()
+    assert text.count('# when: {field: "value"}') == 2
+    first, second = ('when: {kir_typ: "N"}', 'when: {kir_typ: "B"}')
+    text = text.replace('# when: {field: "value"}', first, 1).replace('# when: {field: "value"}', second, 1)
+    made.write_text(text)
+    assert run("layout", "check", made).code == 0
+    head = bytes.fromhex("000012345d") + b"\xff\xfe"
+    data = (
+        "N".encode("cp278") + head + "000012".encode("cp278") + b"\xd3" + "+1234567".encode("cp278")
+        + "Åsa   12Örjan 13Storg. 11122   ".encode("cp278")
+        + "B".encode("cp278") + head + "000012".encode("cp278") + b"\xc3" + "-1234567".encode("cp278")
+        + "Åsa   12Örjan 13Danmark       ".encode("cp278") + "\x40".encode("latin-1")
+    )  # fmt: skip
+    file = tmp_path / "kir"
+    file.write_bytes(data)
+    ran = run("parse", file, "-l", made)
+    assert ran.code == 0, ran.err
+    one, two = (json.loads(line) for line in ran.out.splitlines())
+    assert one == {
+        "record_type": "kir_post", "kir_typ": "N", "kir_belopp": "-123.45", "kir_antal": -2, "kir_saldo": "-1.23",
+        "kir_kurs": "123.4567", "kir_barn_1_barn_namn": "Åsa", "kir_barn_1_barn_ar": 12,
+        "kir_barn_2_barn_namn": "Örjan", "kir_barn_2_barn_ar": 13, "gata": "Storg.", "postnr": 11122,
+    }  # fmt: skip
+    assert two["land"] == "Danmark"
+    assert (two["kir_saldo"], two["kir_kurs"]) == ("1.23", "-123.4567")
+    table = tmp_path / "t.jsonl"
+    table.write_text(ran.out)
+    assert run("render", table, "-l", made, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("05 A PIC 9 OCCURS 1 TO 5 DEPENDING ON N.", "line 2: A needs a length"),
+        ("05 A COMP-1.", "floating point"),
+        ("05 A.", "neither a picture"),
+        ("05 A PIC S9(5) SIGN LEADING.", "over its first digit"),
+        ("05 A PIC 9(19).", "19 digits"),
+        ("05 A PIC X(3)", "no full stop"),
+        ("FIVE A PIC X.", "level number"),
+    ],
+)
+def test_what_a_layout_cannot_say_is_refused_with_its_line(run: Any, tmp_path: Path, line: str, complaint: str) -> None:
+    book = tmp_path / "b.cpy"
+    book.write_text(f"01 R.\n{line}\n")
+    ran = run("layout", "import-copybook", book)
+    assert ran.code == 2
+    assert complaint in ran.err
