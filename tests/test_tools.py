@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from random import Random
@@ -289,10 +290,11 @@ def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path:
     assert [i["integration"] for i in same] == ["f29", "agresso_cs15.txt"]
     assert same[1]["records"] == 30
     assert not same[1]["changes"], same[1]
-    old.write_text(text.replace("align: right, required: true", "required: true"), encoding="utf-8")
+    changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, filler", text)  # as if it had become a field since
+    old.write_text(changed, encoding="utf-8")
     told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[1]
     assert told["changes"]
-    assert set(told["fields"]) == {"apar_id"}
+    assert set(told["fields"]) == {"currency"}
 
 
 COPYBOOK = """
