@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
         ("antal", pa.decimal128(18, 0)),
         ("datum", pa.date32()),
         ("skyddad", pa.bool_()),
+        ("klockslag", pa.time32("s")),
+        ("framstalld", pa.timestamp("s")),
     ]
 )
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -37,6 +39,8 @@ ROW = st.tuples(
     st.none() | st.integers(-(10**18) + 1, 10**18 - 1).map(Decimal),
     st.none() | st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31)),
     st.none() | st.booleans(),
+    st.none() | st.times().map(lambda t: t.replace(microsecond=0)),
+    st.none() | st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2262, 1, 1)).map(lambda t: t.replace(microsecond=0)),  # noqa: DTZ001
 )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,7 @@ class Codepage:
     special: int = field(init=False, repr=False)  # the plain byte of what isn't Latin-1; -1 when everything is
     back: Table = field(init=False, repr=False)  # plain byte -> byte: one to one
     home: Table = field(init=False, repr=False)  # byte -> the plain byte that ``back`` takes to it
+    lacking: NDArray[np.bool_] = field(init=False, repr=False)  # which of Latin-1's letters it doesn't have
     coded: NDArray[np.uint16] = field(init=False, repr=False)  # code point -> plain byte that ``back`` takes to its own
 
     def __post_init__(self) -> None:
@@ -88,17 +89,17 @@ class Codepage:
         coded = np.where(self.bytes == UNDEFINED, UNDEFINED, home[np.minimum(self.bytes, 255)]).astype(np.uint16)
         for name, value in (("plain", plain.tobytes()), ("special", special),
                             ("back", back.astype(np.uint8).tobytes()), ("home", home.astype(np.uint8).tobytes()),
-                            ("coded", coded)):  # fmt: skip
+                            ("coded", coded), ("lacking", coded[:256] == UNDEFINED)):  # fmt: skip
             object.__setattr__(self, name, value)
 
     def byte(self, letter: str) -> int:
         """The byte of a letter that every encoding has."""
         return int(self.bytes[ord(letter)])
 
-    @property
-    def ascii(self) -> bool:
-        """Has it all of ASCII's letters?"""
-        return bool((self.bytes[0x20:0x7F] != UNDEFINED).all())
+    @cached_property
+    def latin(self) -> bool:
+        """Has it all of Latin-1's letters?"""
+        return not self.lacking.any()
 
     @property
     def ebcdic(self) -> bool:

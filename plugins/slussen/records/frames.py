@@ -105,7 +105,8 @@ class Frames:
         """A byte order mark in the middle: in no single-byte encoding of ASCII's family do its letters make sense."""
         if self.page.ebcdic or self.page.wide or self._raw:
             return
-        place = data.find(BOM)
+        # A search for one rare byte is ten times as fast as one for three.
+        place = data.find(BOM, rare) if (rare := data.find(BOM[:1])) >= 0 else -1
         while place >= 0:
             if at + place > self._marked:
                 self._marked = at + place
@@ -127,8 +128,10 @@ class Frames:
         if len(self._allowed) > 1 or len(data) % (self.layout.longest + len(self.end)):
             return False
         tail = np.frombuffer(self.end, np.uint8)
-        stands = bool((cells[:, self.layout.longest :] == tail).all())
-        return stands and data.count(self.end[-1:]) == len(cells)
+        if not (cells[:, self.layout.longest :] == tail).all():
+            return False
+        # Nothing so low within the records, or, if there is, no more line ends than records.
+        return bool(cells[:, : self.layout.longest].min() > tail.max()) or data.count(self.end[-1:]) == len(cells)
 
     def _last(self, rest: bytes) -> Iterator[Block]:
         """What the last whole record is followed by: nothing, an end-of-file mark, or a piece of a record."""

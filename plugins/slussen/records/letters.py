@@ -81,6 +81,19 @@ def to_utf8(column: pa.Array) -> pa.Array:
     return array(moved, flat.tobytes().decode("latin-1").encode())
 
 
+def latin(column: pa.Array) -> tuple[Bytes, NDArray[np.int32]] | None:
+    """UTF-8 as Latin-1's bytes, and where each value begins; None, when a letter is beyond Latin-1."""
+    flat, offsets = flat_of(column), offsets_of(column)
+    try:
+        plain = flat.tobytes().decode("utf-8").encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+    if len(plain) == len(flat):
+        return flat, offsets
+    twice = np.flatnonzero(flat >= 0xC0)  # each of them begins a letter of two bytes
+    return np.frombuffer(plain, np.uint8), (offsets - np.searchsorted(twice, offsets)).astype(np.int32)
+
+
 def to_plain(flat: Bytes, offsets: NDArray[np.int32], page: Codepage) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """UTF-8 as plain bytes of an encoding (``UNDEFINED`` where it lacks the letter), and where each value begins."""
     heads = (flat & 0xC0) != 0x80

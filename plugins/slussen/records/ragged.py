@@ -51,7 +51,7 @@ class Pieces:
         if self.doubled:
             for before in self.own(which)[:within]:
                 start += before == self.doubled[0]
-        return start + within
+        return min(start + within, max(int(self.ends[which]) - 1, start))  # (a quote that isn't doubled is a fault)
 
 
 class Located:

@@ -259,7 +259,8 @@ class FixedWriter(Writer):
         elif rows is not None:
             column = column.take(pa.array(rows))
         which = rows
-        if column.null_count or (f.required and pa.types.is_string(column.type)):
+        text = f.type in ("text", "digits") and not f.zeros and not f.codes  # of which nothing is the empty text
+        if (column.null_count and not text) or (f.required and (column.null_count or text)):
             missing = np.asarray(column.is_null())
             if f.required:
                 empty = missing | np.asarray(pc.fill_null(pc.equal(column, ""), False)) if pa.types.is_string(

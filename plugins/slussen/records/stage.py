@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from psycopg import sql
 
 from slussen.errors import redacted
-from slussen.records.letters import Ints, spread, unscaled
+from slussen.records.letters import Ints, flat_of, offsets_of, tidy, unscaled
+from slussen.records.parallel import ordered
 
 if TYPE_CHECKING:
     from psycopg import Copy
@@ -30,8 +32,14 @@ BATCH = 4 << 20  # bytes of CSV to a batch
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 EPOCH = 10_957  # days from 1970 to PostgreSQL's 2000-01-01
-TYPES = {pa.string(): "text", pa.int64(): "bigint", pa.date32(): "date", pa.bool_(): "boolean"}
-OIDS = {16: pa.bool_(), 20: pa.int64(), 21: pa.int64(), 23: pa.int64(), 1082: pa.date32()}
+TYPES = {
+    pa.string(): "text", pa.int64(): "bigint", pa.date32(): "date", pa.bool_(): "boolean", pa.time32("s"): "time",
+    pa.timestamp("s"): "timestamp",
+}  # fmt: skip
+OIDS = {
+    16: pa.bool_(), 20: pa.int64(), 21: pa.int64(), 23: pa.int64(), 1082: pa.date32(), 1083: pa.time32("s"),
+    1114: pa.timestamp("s"),
+}  # fmt: skip
 NUMERIC = 1700
 
 
@@ -59,12 +67,10 @@ def copy_in(connection: Connection, table: str, batches: Iterable[pa.RecordBatch
     into = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(SCHEMA, table))
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(HEADER)
-        for batch in batches:
-            if batch.num_rows:
-                encoded = encode(batch)
-                digest.update(encoded)
-                copy.write(encoded)
-                rows += batch.num_rows
+        for n, encoded in ordered(_encoded, batches):
+            digest.update(encoded)
+            copy.write(encoded)
+            rows += n
         copy.write(TRAILER)
     connection.execute(sql.SQL("analyze {}").format(sql.Identifier(SCHEMA, table)))
     return Copied(rows, digest.hexdigest())
@@ -135,67 +141,75 @@ def _type(kind: pa.DataType) -> str:
     return f"numeric({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else TYPES[kind]
 
 
+def _encoded(batch: pa.RecordBatch) -> tuple[int, bytes]:
+    return batch.num_rows, encode(batch) if batch.num_rows else b""
+
+
 def encode(batch: pa.RecordBatch) -> bytes:
-    """A batch's rows in PostgreSQL's binary COPY format: a count of columns, then length and bytes of each."""
+    """A batch's rows in PostgreSQL's binary COPY format: a count of columns, then length and bytes of each.
+
+    Made of pieces, a column of them each: Arrow joins a row's pieces. Neighbours of fixed length without a null, and
+    the length of the text that follows them, are one piece.
+    """
     n = batch.num_rows
-    cells = [_Cells(column) for column in batch.columns]
-    sizes = np.full(n, 2, np.int64)
-    for cell in cells:
-        sizes += 4 + cell.lengths
-    out = np.empty(int(sizes.sum()), np.uint8)
-    at = np.cumsum(sizes) - sizes
-    _put(out, at, np.full(n, batch.num_columns, ">i2"))
-    at = at + 2
-    for cell in cells:
-        _put(out, at, np.where(cell.missing, -1, cell.lengths).astype(">i4"))
-        at = at + 4
-        cell.write(out, at)
-        at = at + cell.lengths
-    return out.tobytes()
+    pieces: list[pa.Array] = []
+    block: list[NDArray[np.uint8]] = [_bytes_of(np.full(n, batch.num_columns, ">i2"))]
+
+    def flush() -> None:
+        if block:
+            rows = np.ascontiguousarray(np.concatenate(block, axis=1))
+            pieces.append(_ragged(np.arange(n + 1) * rows.shape[1], rows))
+            block.clear()
+
+    for column in batch.columns:
+        missing: NDArray[np.bool_] = np.asarray(column.is_null())
+        if pa.types.is_string(column.type):
+            text = tidy(column)
+            lengths = np.diff(offsets_of(text))
+            block.append(_bytes_of(np.where(missing, -1, lengths).astype(">i4")))
+            flush()
+            pieces.append(_ragged(offsets_of(text), flat_of(text)))
+            continue
+        cells = _fixed(column)
+        size = cells.shape[1]
+        whole = np.concatenate([_bytes_of(np.where(missing, -1, size).astype(">i4")), cells], axis=1)
+        if not column.null_count:
+            block.append(whole)
+            continue
+        flush()
+        kept = np.ones(whole.shape, np.bool_)
+        kept[missing, 4:] = False
+        pieces.append(_ragged(np.concatenate(([0], np.cumsum(np.where(missing, 4, 4 + size)))), whole[kept]))
+    flush()
+    joined = pc.binary_join_element_wise(*pieces, b"") if len(pieces) > 1 else pieces[0]
+    return flat_of(joined).tobytes()
 
 
-class _Cells:
-    """One column, ready to be written: its lengths, which are missing, and its bytes."""
-
-    def __init__(self, column: pa.Array) -> None:
-        n, kind = len(column), column.type
-        self.missing: NDArray[np.bool_] = np.asarray(column.is_null())
-        self.fixed: NDArray[Any] | None = None
-        if self.missing.all():
-            self.lengths: Ints = np.zeros(n, np.int64)
-            self.flat = np.empty(0, np.uint8)
-            return
-        if pa.types.is_string(kind):
-            offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + n + 1].astype(
-                np.int64
-            )
-            self.lengths = np.where(self.missing, 0, np.diff(offsets))
-            data = column.buffers()[2]
-            raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-            self.flat = raw[spread(offsets[:-1], self.lengths)]
-            return
-        if pa.types.is_decimal(kind):
-            self.fixed = _numeric(unscaled(column), kind.scale)
-        elif pa.types.is_date32(kind):
-            days = column.cast(pa.int32()).fill_null(0).to_numpy() - EPOCH
-            self.fixed = days.astype(">i4").view(np.uint8).reshape(n, 4)
-        elif pa.types.is_boolean(kind):
-            self.fixed = column.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8).reshape(n, 1)
-        else:
-            self.fixed = column.fill_null(0).to_numpy().astype(">i8").view(np.uint8).reshape(n, 8)
-        self.lengths = np.where(self.missing, 0, self.fixed.shape[1])
-
-    def write(self, out: NDArray[np.uint8], at: Ints) -> None:
-        if self.fixed is None:
-            out[spread(at, self.lengths)] = self.flat
-        else:
-            there = ~self.missing
-            out[at[there][:, None] + np.arange(self.fixed.shape[1])] = self.fixed[there]
+def _bytes_of(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    return numbers.view(np.uint8).reshape(len(numbers), numbers.dtype.itemsize)
 
 
-def _put(out: NDArray[np.uint8], at: Ints, numbers: NDArray[Any]) -> None:
-    width = numbers.dtype.itemsize
-    out[at[:, None] + np.arange(width)] = numbers.view(np.uint8).reshape(-1, width)
+def _ragged(offsets: NDArray[Any], data: NDArray[np.uint8]) -> pa.Array:
+    """Bytes and where each value begins, as a column."""
+    places = pa.py_buffer(np.ascontiguousarray(offsets, dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, places, pa.py_buffer(data)])
+
+
+def _fixed(column: pa.Array) -> NDArray[np.uint8]:
+    """A column of fixed length as PostgreSQL has it, ``(n, bytes)``."""
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        return _numeric(unscaled(column), kind.scale)
+    if pa.types.is_date32(kind):
+        return _bytes_of((column.cast(pa.int32()).fill_null(0).to_numpy() - EPOCH).astype(">i4"))
+    if pa.types.is_boolean(kind):
+        return _bytes_of(column.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8))
+    if pa.types.is_time(kind):  # microseconds
+        return _bytes_of((column.cast(pa.int32()).fill_null(0).to_numpy().astype(np.int64) * 1_000_000).astype(">i8"))
+    if pa.types.is_timestamp(kind):  # microseconds since 2000
+        seconds = column.cast(pa.int64()).fill_null(0).to_numpy() - EPOCH * 86400
+        return _bytes_of((seconds * 1_000_000).astype(">i8"))
+    return _bytes_of(column.fill_null(0).to_numpy().astype(">i8"))
 
 
 def _numeric(values: Ints, scale: int) -> NDArray[np.uint8]:

@@ -24,11 +24,14 @@ from slussen.records.letters import (
     Bools,
     Bytes,
     Ints,
+    array,
     digits_of,
     flat_of,
+    latin,
     of_cells,
     offsets_of,
     owners,
+    spread,
     tidy,
     to_plain,
     unscaled,
@@ -124,9 +127,12 @@ def unmappable(coded: NDArray[np.uint16], starts: NDArray[np.int32], letters: Ca
 
 def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32], list[Fault]]:
     """A text column's letters as plain bytes one after the other, where each value begins, and which are lacking."""
+    if page.wide:
+        return flat_of(column), offsets_of(column), []
+    found = latin(column)
+    if found is not None and (page.latin or not page.lacking[found[0]].any()):
+        return *found, []
     flat, offsets = flat_of(column), offsets_of(column)
-    if page.wide or (page.ascii and (not flat.size or flat.max() < 0x80)):
-        return flat, offsets, []
     coded, starts = to_plain(flat, offsets, page)
     if not (coded == UNDEFINED).any():
         return coded.astype(np.uint8), starts, []
@@ -137,33 +143,33 @@ def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32],
 
 def _text(f: FieldSpec, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
     column, faults, replaced = checked(f, column, replace)
-    flat = flat_of(column)
-    simple = not flat.size or flat.max() < 0x80 or page.wide
-    lengths = np.diff(offsets_of(column)) if simple else np.asarray(pc.utf8_length(column))
+    letters, starts, lacking = to_page(column, page)
+    lengths = np.diff(starts)
     cut = 0
     if (long := lengths > f.length).any():
+        lacking = [x for x in lacking if x.within is not None and x.within[0] < f.length]
         if f.truncate:
             cut = int(long.sum())
         else:
             for row in np.flatnonzero(long).tolist():
                 message = f"{lengths[row]} characters in a field of {f.length}"
                 faults.append(Fault("too_long", message, np.array([row])))
-        column = _shortened(column, f.length, simple)
-    pad = (pc.ascii_lpad if f.right else pc.ascii_rpad) if simple else (pc.utf8_lpad if f.right else pc.utf8_rpad)
-    letters, _, lacking = to_page(pad(column, f.length, f.pad), page)
-    for fault in lacking if not f.right else []:
-        faults.append(fault)
-    if f.right and lacking:
-        _, _, own = to_page(column, page)
-        faults += own
-    return Written(letters.reshape(-1, f.length), faults, cut, replaced)
+        kept = np.minimum(lengths, f.length)
+        if page.wide:
+            kept = _whole_letters(letters, starts, kept)
+        letters = letters[spread(starts[:-1].astype(np.int64), kept.astype(np.int64))]
+        starts = np.concatenate(([0], np.cumsum(kept))).astype(np.int32)
+    padded = (pc.ascii_lpad if f.right else pc.ascii_rpad)(array(starts, letters), f.length, f.pad)
+    return Written(flat_of(padded).reshape(-1, f.length), faults + lacking, cut, replaced)
 
 
-def _shortened(column: pa.Array, length: int, simple: bool) -> pa.Array:
-    """Cut to a length in letters; in bytes, where UTF-8 is the encoding, without cutting a letter."""
-    if not simple or flat_of(column).max(initial=0) < 0x80:
-        return pc.utf8_slice_codeunits(column, 0, length)
-    return pa.array([v.encode()[:length].decode("utf-8", "ignore") for v in column.to_pylist()], pa.string())
+def _whole_letters(flat: Bytes, starts: NDArray[np.int32], kept: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Lengths that cut no letter of UTF-8 in two."""
+    kept = kept.copy()
+    for row in np.flatnonzero(kept < np.diff(starts)).tolist():
+        while kept[row] and (flat[starts[row] + kept[row]] & 0xC0) == 0x80:
+            kept[row] -= 1
+    return kept
 
 
 # --- numbers
@@ -192,20 +198,23 @@ def whole(f: FieldSpec, column: pa.Array) -> tuple[Ints, list[Fault]]:
 def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
     values, faults = whole(f, column)
     negative = values < 0
-    size = np.where(values == np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.abs(values))
-    if f.sign == "none" and negative.any():
+    size = np.abs(values)
+    if len(size) and size.min() < 0:  # the one number that has no positive
+        size[size < 0] = np.iinfo(np.int64).max
+    any_negative = bool(negative.any())
+    if f.sign == "none" and any_negative:
         faults.append(Fault("sign", "negative in an unsigned field", np.flatnonzero(negative)))
     if f.usage == "binary":
         return Written(_binary(f, values, faults, page), faults)
-    room = np.full(len(values), f.digits)
-    if f.usage == "display" and f.sign == "leading":
-        room -= negative | f.plus
-    elif f.usage == "display" and f.sign == "trailing":
-        room -= 1
-    fits = (room >= LONGEST + 1) | (size < np.int64(10) ** np.minimum(room, LONGEST))
-    if not fits.all():
-        message = f"the number has more digits than the field's {f.digits}"
-        faults.append(Fault("too_long", message, np.flatnonzero(~fits)))
+    signed = f.usage == "display" and (f.sign == "trailing" or (f.sign == "leading" and (any_negative or f.plus)))
+    if len(size) and not _fits(size, f.digits - signed).all():
+        room = np.full(len(values), f.digits)
+        if f.usage == "display" and f.sign in ("leading", "trailing"):
+            room -= negative | f.plus | (f.sign == "trailing")
+        fits = np.where(room == f.digits, _fits(size, f.digits), _fits(size, f.digits - 1))
+        if not fits.all():
+            message = f"the number has more digits than the field's {f.digits}"
+            faults.append(Fault("too_long", message, np.flatnonzero(~fits)))
     if f.usage == "packed":
         return Written(_packed(f, size, negative, page), faults)
     width = f.length
@@ -215,7 +224,7 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
         cells[:, -1] = np.where(negative, MINUS, PLUS if f.plus else 32)
     else:
         cells = digits_of(size, width)
-        if f.sign == "leading" and (f.plus or negative.any()):
+        if f.sign == "leading" and (f.plus or any_negative):
             cells = np.ascontiguousarray(cells)
             cells[negative, 0] = MINUS
             if f.plus:
@@ -229,6 +238,14 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
     if f.pad != "0" or not f.right:
         cells = _unfilled(f, np.ascontiguousarray(cells), negative)
     return Written(cells, faults, negative=negative)
+
+
+def _fits(size: Ints, digits: int) -> Bools:
+    """Which have at most so many digits."""
+    if digits > LONGEST or (len(size) and size.max() < 10 ** max(digits, 0)):
+        return np.ones(len(size), np.bool_)
+    fits: Bools = size < 10 ** max(digits, 0)
+    return fits
 
 
 def _unfilled(f: FieldSpec, cells: Bytes, negative: Bools) -> Bytes:
@@ -299,7 +316,7 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
         and days.min() >= first
         and days.max() < last
     ):
-        return _dates(f.shape)[days - first], faults
+        return _dates(f.shape)[days - first].view(np.uint8).reshape(len(days), -1), faults
     cells = np.empty((len(column), len(f.shape)), np.uint8)
     for place, letter in forms.literals(f.shape):
         cells[:, place] = ord(letter)
@@ -326,8 +343,8 @@ def _parts(days: Ints, within: Ints) -> dict[str, Ints]:
 
 
 @cache
-def _dates(form: str) -> Bytes:
-    """The days of two centuries, written."""
+def _dates(form: str) -> NDArray[Any]:
+    """The days of two centuries, written: an item each."""
     days = np.arange(FIRST, LAST).astype(np.int64)
     cells = np.empty((len(days), len(form)), np.uint8)
     for place, letter in forms.literals(form):
@@ -335,7 +352,7 @@ def _dates(form: str) -> Bytes:
     parts = _parts(days, np.zeros(len(days), np.int64))
     for name, (start, end) in forms.parts(form).items():
         cells[:, start:end] = digits_of(parts[name], end - start)
-    return cells
+    return cells.view(f"V{len(form)}").reshape(-1)
 
 
 def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:

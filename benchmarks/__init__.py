@@ -1,0 +1,1 @@
+"""How fast the records engine is, against its peers, on the same files in the same run."""
