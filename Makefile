@@ -18,10 +18,25 @@ demo: $(VENV)/.installed ## Run a business week through Airflow; ONCE=1 stops ev
 test: $(VENV)/.installed-dev ## Run the tests, the demo's scenario among them
 	$(BIN)/python -m pytest
 
+bench: $(VENV)/.installed-dev ## Measure the records engine against its peers, on the same files in one run (ROWS=2000000 REPEAT=3)
+	$(BIN)/python -m benchmarks --rows $(or $(ROWS),2000000) --repeat $(or $(REPEAT),3)
+
+fuzz: $(VENV)/.installed-dev ## A million spoilt and random files through the records engine (INPUTS=1000000)
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
+
+mutants: $(VENV)/.installed-dev ## Deliberate mistakes in the records engine: do the tests notice? (SAMPLE=200)
+	$(BIN)/python -m tests.mutate --sample $(or $(SAMPLE),200)
+
+coverage: $(VENV)/.installed-dev ## Which branches of the records engine the tests take
+	$(BIN)/python -m pytest --cov=slussen.records --cov-branch --cov-report=term-missing:skip-covered
+
+formats: $(VENV)/.installed ## Make include/formats/schema.json anew, after a change of the layouts' notation
+	$(BIN)/slussen layout schema > include/formats/schema.json
+
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy plugins/slussen plugins/slussen_plugin.py dags sandbox
+	$(BIN)/mypy plugins/slussen plugins/slussen_plugin.py dags sandbox benchmarks
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -30,6 +45,7 @@ format: $(VENV)/.installed-dev ## Format the code
 lock: $(VENV)/.installed ## Make requirements*.txt anew from requirements*.in
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean: ## Stop what a demo left, and remove its state and the environment
 	-[ ! -x $(BIN)/python ] || $(BIN)/python -m sandbox.demo --clean
@@ -48,4 +64,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install demo test lint format lock clean
+.PHONY: help install demo test bench fuzz mutants coverage formats lint format lock clean

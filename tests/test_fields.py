@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections import defaultdict
 from decimal import Decimal
 from random import Random
@@ -18,7 +19,7 @@ from slussen.records.codepages import SINGLE, UNDEFINED, codepage
 from slussen.records.layout import FieldSpec, arrow_type
 from tests import reference
 
-EACH = 2_500
+EACH = int(os.environ.get("FIELDS_EACH", "2500"))
 LETTERS = "abcdefghijklmnopqrstuvwxyzåäöéüABCDEFGHIJKLMNOPQRSTUVWXYZÅÄÖÉÜ0123456789 ,.'/€–[]\\{}|@$#"
 
 

@@ -183,16 +183,13 @@ class TaggedReader:
                 self._find("record_count", f"the file doesn't say how many posts it has ({f.at})", AGAIN)
             else:
                 self.declared = int(value)
-        before = len(self.findings)
+        place = self._at + max(data.find(self._bytes(str(totals[0].at))), 0) if totals else self._at
         for batch in found:
-            self.structure.see(batch, self.findings)
-        if len(self.findings) > before:
-            wrong = self.findings.kept[-1]
-            place = self._at + max(data.find(self._bytes(str(totals[0].at))), 0)
-            self.findings.kept[-1] = replace(wrong, rule="record_count", offset=place, record=None, column=None,
-                                             record_type="", next_step="ask the sender for the whole file")  # fmt: skip
-            self.findings.counts[wrong.rule] -= 1
-            self.findings.counts["record_count"] += 1
+            wrong = Findings()
+            self.structure.see(batch, wrong)
+            for finding in wrong:
+                self._find("record_count", finding.message, "ask the sender for the whole file", field=finding.field,
+                           offset=place)  # fmt: skip
         yield from found
         if self.layout.file.end and self._bytes(self.layout.file.end) not in data:
             self._find("truncated_file", f"the file ends without {self.layout.file.end}", "have it sent again",
