@@ -7,24 +7,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slussen.integration import Integration, directory, document, ftp, mvs, sql, tags
+    from slussen.integration import (
+        Integration,
+        Part,
+        Receipt,
+        Times,
+        directory,
+        document,
+        download,
+        ftp,
+        mvs,
+        sftp,
+        shs,
+        sql,
+        tags,
+        x400,
+    )
     from slussen.shapes import extract, load, relay
     from slussen.timetables import At, Window, day
 
 __all__ = [
     "At",
     "Integration",
+    "Part",
+    "Receipt",
+    "Times",
     "Window",
     "day",
     "directory",
     "document",
+    "download",
     "extract",
     "ftp",
     "load",
     "mvs",
     "relay",
+    "sftp",
+    "shs",
     "sql",
     "tags",
+    "x400",
 ]
 
 

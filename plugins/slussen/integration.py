@@ -6,28 +6,41 @@ frame belong to an endpoint (what that partner speaks); the layout is neither's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal
 
 from slussen.errors import CallError
 
 Persons = Literal["block", "mask", "pass", "hold", "none"]
-Transport = Literal["database", "directory", "ftp", "mvs"]
+Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs", "download"]
+Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
+Duty = Literal["conservation", "canaries", "volume", "duplicates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One end of an integration: the connection that reaches it, and what is spoken there."""
+    """One end of an integration: the connection that reaches it, and what is spoken there.
+
+    ``seal``, ``encrypt_to`` and ``sign_with`` are options of a delivery; the last two name connections with keys.
+    """
 
     transport: Transport
     connection: str
     name: str = ""  # delivering: a template of {day} {number} {source}; collecting: a pattern
     encoding: str = ""
-    frame: Literal["", "lf", "crlf", "fixed"] = ""
+    frame: Frame = ""
     replace: str = ""  # a table in include/replacements, for letters that the encoding lacks
     existing: Existing = "hold"
     sql: str = ""  # extract: the query; load: the merge
+    product: str = ""  # SHS: the product type, urn:X-shs:…
+    marker: str = ""  # collecting: the file that says that {name} is whole, such as {name}.klar
+    read_back: bool = False  # delivering: verify by reading back, where the server has no hash of its own
+    seal: Literal["", "hmac"] = ""
+    encrypt_to: str = ""
+    sign_with: str = ""
 
 
 def sql(connection: str, file: str) -> Endpoint:
@@ -35,14 +48,19 @@ def sql(connection: str, file: str) -> Endpoint:
     return Endpoint(transport="database", connection=connection, sql=file)
 
 
-def directory(connection: str, name: str, *, encoding: str, frame: Literal["lf", "crlf"] = "lf") -> Endpoint:
+def directory(connection: str, name: str, *, encoding: str = "", frame: Frame = "lf", **more: Any) -> Endpoint:
     """A shared directory."""
-    return Endpoint(transport="directory", connection=connection, name=name, encoding=encoding, frame=frame)
+    return Endpoint(transport="directory", connection=connection, name=name, encoding=encoding, frame=frame, **more)
 
 
-def ftp(connection: str, name: str, *, encoding: str, frame: Literal["lf", "crlf"] = "lf") -> Endpoint:
-    """A directory on an FTP server."""
-    return Endpoint(transport="ftp", connection=connection, name=name, encoding=encoding, frame=frame)
+def ftp(connection: str, name: str, *, encoding: str = "", frame: Frame = "lf", **more: Any) -> Endpoint:
+    """A directory on an FTP server; its connection says whether TLS is spoken."""
+    return Endpoint(transport="ftp", connection=connection, name=name, encoding=encoding, frame=frame, **more)
+
+
+def sftp(connection: str, name: str, *, encoding: str = "", frame: Frame = "lf", **more: Any) -> Endpoint:
+    """A directory on an SFTP server."""
+    return Endpoint(transport="sftp", connection=connection, name=name, encoding=encoding, frame=frame, **more)
 
 
 def mvs(connection: str, dataset: str, *, encoding: str = "cp278", existing: Existing = "replace_ours") -> Endpoint:
@@ -50,6 +68,59 @@ def mvs(connection: str, dataset: str, *, encoding: str = "cp278", existing: Exi
     return Endpoint(
         transport="mvs", connection=connection, name=dataset, encoding=encoding, frame="fixed", existing=existing
     )
+
+
+def x400(connection: str, name: str, *, encoding: str = "", frame: Frame = "lf", **more: Any) -> Endpoint:
+    """A mailbox behind an X.400 gateway: ``name`` is the body part's file name (or a pattern of it)."""
+    return Endpoint(transport="x400", connection=connection, name=name, encoding=encoding, frame=frame, **more)
+
+
+def shs(connection: str, product: str, name: str, *, encoding: str = "", frame: Frame = "lf", **more: Any) -> Endpoint:
+    """An actor on SHS: ``product`` is the product type, ``name`` the data part's file name (or a pattern of it)."""
+    return Endpoint(
+        transport="shs", connection=connection, product=product, name=name, encoding=encoding, frame=frame, **more
+    )
+
+
+def download(name: str, *, encoding: str, frame: Frame = "crlf") -> Endpoint:
+    """Whoever started the run fetches the file from it."""
+    return Endpoint(transport="download", connection="", name=name, encoding=encoding, frame=frame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """When an interchange is expected, when its absence is worth a look, when it is late, when it is too late.
+
+    Each is a Stockholm time: the first one at or after the start of the run's interval (``06:30``), or that many days
+    later (``+1d 06:30``).
+    """
+
+    expected: str
+    amber: str
+    red: str
+    cutoff: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What must come back for a delivery, and within which time.
+
+    ``delivery`` is the transport's own proof (X.400 delivery report, SHS confirmation), ``read`` that a person or a
+    program has opened it (X.400 receipt notification), ``answer`` a file that another integration collects.
+    """
+
+    kind: Literal["delivery", "read", "answer"]
+    within: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of several files that are delivered together: both or neither."""
+
+    key: str
+    layout: str
+    sql: str
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +132,12 @@ class Integration:
     when there isn't. ``sent`` names the integrations whose delivered keys the query may look at; ``remembers`` says
     what this one's delivery leaves to be looked at: the delta ``key`` of its rows, or its ``customers`` (keyed
     hashes). ``references`` names the integrations whose customers this one's records must refer to.
+    ``parts`` are the files of a delivery of several. ``claims`` are the header fields that a collected file must have
+    to be this row's and not a sibling's on the same source, each with the values that it may have.
+    ``repeats``: may the same content come, or be sent, again? ``without`` names the duties of the gate that make no
+    sense here, each with its reason. ``receipts`` are expected for each delivery; ``answers`` is the integration whose
+    questions this one answers. ``proof`` are the connections (mail, SMS) that are told of each delivery. ``owner`` is
+    who decides about the integration at the city, ``contact`` who is asked at night.
     """
 
     key: str
@@ -73,15 +150,24 @@ class Integration:
     persons: Persons
     persons_reason: str = ""
     teis: str = ""
+    owner: str = "Utbildningsförvaltningen"
     contact: str = "integration@example.org"
+    times: Times | None = None
     due: str = ""
     not_due: str = ""
     sent: tuple[str, ...] = ()
     remembers: Literal["", "key", "customers"] = ""
     references: tuple[str, ...] = ()
-    missing: Literal["skip", "fail"] = "skip"
+    missing: Literal["skip", "warn", "fail"] = "skip"
+    repeats: Literal["refuse", "fine"] = "refuse"
+    parts: tuple[Part, ...] = ()
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    receipts: tuple[Receipt, ...] = ()
+    answers: str = ""
+    proof: tuple[str, ...] = ()
+    without: Mapping[Duty, str] = field(default_factory=dict)
     envelope: tuple[str, ...] = ()
-    decisions: tuple[str, ...] = field(default=())
+    decisions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.persons in ("pass", "hold") and not self.persons_reason:

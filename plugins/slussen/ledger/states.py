@@ -22,6 +22,8 @@ STATES = {
     "content": "gated",
     "claim": "delivering",
     "uploaded": "delivering",
+    "sending": "delivering",
+    "unknown": "unknown",
     "delivered": "delivered",
     "merged": "merged",
     "skipped": "skipped",

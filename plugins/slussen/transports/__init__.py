@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Literal, Protocol, Self
 
 from slussen.errors import CallError, TransportError, TransportRefused
 
@@ -45,29 +45,49 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
 
-class Transport(Protocol):
-    """An open way to an endpoint; a context manager."""
-
-    replaces: bool  # does a rename onto an existing name replace it?
+class Source(Protocol):
+    """An open way to where files come from; a context manager. Every protocol has this half."""
 
     def entries(self, pattern: str) -> list[Entry]:
         """The files whose names match (``*``, ``?``), without hidden ones. A name that can't be used comes last, and
         is refused when it is fetched: the others go on, and it isn't passed over in silence."""
         ...
 
+    def stat(self, name: str) -> Entry | None:
+        """The file as ``entries`` would show it, or None."""
+        ...
+
     def fetch(self, name: str, sink: Sink) -> None:
         """Copy a file into the sink, and check that it is as long as it was said to be. Raises Missing."""
         ...
+
+    def archive(self, name: str, seen: Entry | None = None) -> str:
+        """Move a collected file to the archive at its source, over nothing that is there; where it is now.
+
+        With ``seen``, what was collected: a file that has taken its name since is put back.
+
+        Raises:
+            TransportError: that happened; the next collection finds the new file.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Transport(Source, Protocol):
+    """A protocol that can rename: what the fenced delivery is built on."""
+
+    replaces: bool  # does a rename onto an existing name replace it?
 
     def put(self, name: str, source: BinaryIO, size: int) -> None:
         """Write a file of this (temporary) name and size, replacing a stump of it; durable where we can make it so."""
         ...
 
     def exists(self, name: str) -> bool: ...
-
-    def stat(self, name: str) -> Entry | None:
-        """The file as ``entries`` would show it, or None."""
-        ...
 
     def digest(self, name: str) -> str:
         """The SHA-256 of what stands there, by the server or read back. Raises Missing."""
@@ -85,16 +105,6 @@ class Transport(Protocol):
         """Remove a file; it is no fault when there is none."""
         ...
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        """Move a collected file to the archive at its source, over nothing that is there; where it is now.
-
-        With ``seen``, what was collected: a file that has taken its name since is put back.
-
-        Raises:
-            TransportError: that happened; the next collection finds the new file.
-        """
-        ...
-
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         """The name under which this attempt uploads: its own, and one that no consumer takes."""
         ...
@@ -103,11 +113,64 @@ class Transport(Protocol):
         """Where the content of this earlier interchange is kept while a later one takes its name."""
         ...
 
-    def close(self) -> None: ...
 
-    def __enter__(self) -> Self: ...
+class Unknown(TransportError):
+    """A message was handed over, and the reply was lost: nobody knows whether it goes on. Never resent blindly."""
 
-    def __exit__(self, *exception: object) -> None: ...
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a message protocol sends: ``id`` is deterministic, the same for every attempt of an interchange."""
+
+    id: str
+    name: str
+    sha256: str
+    bytes: int
+    records: int = 0
+    answers: str = ""  # the id of the message that this one answers
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A receipt as a message protocol brings it, matched by the id of the message that it is about.
+
+    ``kind`` and ``outcome`` are the ledger's words; ``reference`` names the notice itself, at the endpoint; ``detail``
+    is a code of the protocol, never text that somebody wrote.
+    """
+
+    reference: str
+    about: str
+    kind: Literal["delivery", "read"]
+    outcome: Literal["accepted", "with errors", "rejected"]
+    detail: str = ""
+
+
+class Messenger(Source, Protocol):
+    """A protocol without a rename: a message with a deterministic id, and receipts that come back."""
+
+    resends: bool  # does the other end know a message id again, so that sending it twice is one message?
+
+    def message_id(self, interchange: str) -> str:
+        """The id of this interchange's message, in the protocol's form."""
+        ...
+
+    def send(self, message: Message, source: BinaryIO) -> str:
+        """Hand the message over; what the other end says it is (a queue or transaction id).
+
+        Raises:
+            TransportError: it was certainly not taken.
+            TransportRefused: it was refused for good.
+            Unknown: it may have been taken.
+        """
+        ...
+
+    def notices(self) -> list[Notice]:
+        """The receipts that wait at the endpoint."""
+        ...
+
+    def settle(self, notice: Notice) -> None:
+        """Take a receipt that is in the ledger out of the way."""
+        ...
 
 
 def plain(name: str) -> str:
