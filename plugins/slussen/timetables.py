@@ -40,6 +40,11 @@ def at(on: date, clock: str) -> DateTime:
     return pendulum.instance(datetime.combine(on, time.fromisoformat(clock), STOCKHOLM).astimezone(UTC))
 
 
+def plain(moment: datetime) -> datetime:
+    """The same moment in UTC as one of the standard library's, whose differences are its own too."""
+    return datetime.fromtimestamp(moment.timestamp(), UTC)
+
+
 def local_day(moment: datetime) -> date:
     """The Stockholm day that a moment belongs to."""
     return moment.astimezone(STOCKHOLM).date()
