@@ -17,6 +17,7 @@ Persons = Literal["block", "mask", "pass", "hold", "none"]
 Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs", "download"]
 Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
+Seal = Literal["", "hmac", "envelope"]
 Duty = Literal["conservation", "canaries", "volume", "duplicates"]
 
 
@@ -24,7 +25,9 @@ Duty = Literal["conservation", "canaries", "volume", "duplicates"]
 class Endpoint:
     """One end of an integration: the connection that reaches it, and what is spoken there.
 
-    ``seal``, ``encrypt_to`` and ``sign_with`` are options of a delivery; the last two name connections with keys.
+    ``seal`` is the HMAC over what is sent, in the ledger (``hmac``) or in posts around the file too (``envelope``); its
+    key is the connection's. ``encrypt_to`` and ``sign_with`` name connections with OpenPGP keys: sending, the partner's
+    certificate and our secret key, collecting, our secret key and the partner's certificate.
     """
 
     transport: Transport
@@ -38,7 +41,7 @@ class Endpoint:
     product: str = ""  # SHS: the product type, urn:X-shs:…
     marker: str = ""  # collecting: the file that says that {name} is whole, such as {name}.klar
     read_back: bool = False  # delivering: verify by reading back, where the server has no hash of its own
-    seal: Literal["", "hmac"] = ""
+    seal: Seal = ""
     encrypt_to: str = ""
     sign_with: str = ""
 

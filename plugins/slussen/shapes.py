@@ -12,6 +12,7 @@ from slussen.operators import (
     ExtractOperator,
     GateOperator,
     MergeOperator,
+    NotifyOperator,
     RenderOperator,
     StageOperator,
 )
@@ -26,7 +27,8 @@ def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> T
         staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
         gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
         rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
-        DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+        delivered = DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+        _notify(integration, delivered)
     return group
 
 
@@ -55,7 +57,14 @@ def relay(integration: Integration) -> TaskGroup:
             staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
             gated = GateOperator(task_id="gate", integration=integration, kind="relay", manifest=staged.output)
             converted = ConvertOperator(task_id="convert", integration=integration, manifest=gated.output)
-            DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output)
+            delivered = DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output)
+            _notify(integration, delivered)
 
         one.expand(manifest=collected.output)
     return group
+
+
+def _notify(integration: Integration, delivered: DeliverOperator) -> None:
+    """Tell who is to know of the delivery. A teardown: nothing waits for it, and no run fails with it."""
+    if integration.proof:
+        NotifyOperator(task_id="notify", integration=integration, manifest=delivered.output).as_teardown()

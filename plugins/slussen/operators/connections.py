@@ -11,7 +11,9 @@ from slussen.errors import CallError
 from slussen.integration import Endpoint
 
 if TYPE_CHECKING:
+    from slussen.pgp import Key
     from slussen.transports import Transport
+    from slussen.wrapping import Keys
 
 
 def dsn(connection: str) -> str:
@@ -46,6 +48,39 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
             return Mvs(**login, record_length=record_length)
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def keys(endpoint: Endpoint) -> Keys:
+    """The keys that an endpoint's options ask for: its own seal's (extra ``seal_key``, and for an envelope
+    ``seal_destination`` and ``seal_source``), and those of the connections that ``encrypt_to`` and ``sign_with`` name.
+    """
+    from airflow.sdk import BaseHook
+    from airflow.sdk.log import mask_secret
+
+    from slussen.seals import Envelope, key_of
+    from slussen.wrapping import Keys
+
+    seal, envelope = b"", None
+    if endpoint.seal:
+        extra = BaseHook.get_connection(endpoint.connection).extra_dejson
+        mask_secret(str(extra.get("seal_key", "")))  # Airflow knows it by no word in its name
+        seal = key_of(str(extra.get("seal_key", "")), f"seal_key in the extra of {endpoint.connection}")
+        if endpoint.seal == "envelope":
+            envelope = Envelope(extra.get("seal_destination", ""), extra.get("seal_source", ""))
+    return Keys(seal=seal, envelope=envelope, encrypt_to=_key(endpoint.encrypt_to), sign_with=_key(endpoint.sign_with))
+
+
+def _key(connection: str) -> Key | None:
+    """The OpenPGP key of a connection: extra ``certificate``, or ``secret_key`` with the password as its passphrase."""
+    from airflow.sdk import BaseHook
+
+    from slussen.pgp import Key
+
+    if not connection:
+        return None
+    c = BaseHook.get_connection(connection)
+    extra = c.extra_dejson
+    return Key(connection, str(extra.get("secret_key") or extra.get("certificate") or "").encode(), c.password or "")
 
 
 def quiet_seconds(endpoint: Endpoint) -> float:

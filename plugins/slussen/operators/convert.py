@@ -7,6 +7,7 @@ from airflow.sdk import Context
 from slussen import settings
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, ledger
+from slussen.operators.connections import keys
 
 
 class ConvertOperator(ManifestOperator):
@@ -16,6 +17,13 @@ class ConvertOperator(ManifestOperator):
         from slussen.payloads import PayloadStore
         from slussen.rendering import convert
 
-        done = convert(self.integration, manifest, ledger(), PayloadStore(settings.payloads()), day=Run.of(context).day)
+        done = convert(
+            self.integration,
+            manifest,
+            ledger(),
+            PayloadStore(settings.payloads()),
+            day=Run.of(context).day,
+            keys=keys(self.integration.target),
+        )
         self.log.info("%s: %d bytes, sha256 %s, as %s", done.interchange, done.bytes, done.sha256[:12], done.name)
         return done
