@@ -9,6 +9,7 @@ from slussen.operators import (
     CollectOperator,
     ConvertOperator,
     DeliverOperator,
+    DeliverSetOperator,
     ExtractOperator,
     GateOperator,
     MergeOperator,
@@ -20,14 +21,26 @@ from slussen.operators import (
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
     """BoSko's database to a partner's file: extract → gate → render → deliver.
 
+    An integration of several parts does all but the last for each: one delivery, both or neither.
     Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
     """
     with TaskGroup(integration.key, tooltip=integration.title) as group:
-        staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
-        gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
-        rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
-        DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+        if not integration.parts:
+            content = _content(integration, trigger_rule)
+            DeliverOperator(task_id="deliver", integration=integration, manifest=content.output)
+            return group
+        contents = []
+        for member in integration.members:
+            with TaskGroup(member.part):
+                contents.append(_content(member, trigger_rule))
+        DeliverSetOperator(task_id="deliver", integration=integration, manifests=[c.output for c in contents])
     return group
+
+
+def _content(integration: Integration, trigger_rule: str) -> RenderOperator:
+    staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
+    gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
+    return RenderOperator(task_id="render", integration=integration, manifest=gated.output)
 
 
 def load(integration: Integration) -> TaskGroup:
