@@ -2,7 +2,7 @@
 
 from slussen.operators.collect import CollectOperator
 from slussen.operators.convert import ConvertOperator
-from slussen.operators.deliver import DeliverOperator
+from slussen.operators.deliver import DeliverOperator, DeliverSetOperator
 from slussen.operators.extract import ExtractOperator
 from slussen.operators.gate import GateOperator
 from slussen.operators.merge import MergeOperator
@@ -14,6 +14,7 @@ __all__ = [
     "CollectOperator",
     "ConvertOperator",
     "DeliverOperator",
+    "DeliverSetOperator",
     "ExtractOperator",
     "GateOperator",
     "MergeOperator",

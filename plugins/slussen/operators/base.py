@@ -83,7 +83,7 @@ class Run:
             )
         from datetime import UTC
 
-        return f"{integration.key}-{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return integration.interchange(f"{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}")
 
 
 @contextmanager
