@@ -35,17 +35,33 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
         case "directory":
             from slussen.transports.directory import Directory
 
-            return Directory(extra["folder"])
+            return Directory(extra["folder"], **_names(extra))
         case "ftp":
             from slussen.transports.ftp import Ftp
 
-            return Ftp(**login, folder=extra.get("folder", ""))
+            options: dict[str, Any] = {k: extra[k] for k in ("tls", "ca", "passive") if k in extra}
+            return Ftp(**login, **_folder(endpoint, extra), **options)
+        case "sftp":
+            from slussen.transports.sftp import Sftp
+
+            keys = {k: extra.get(k, "") for k in ("host_key", "private_key", "passphrase")}
+            return Sftp(**login, **_folder(endpoint, extra), **keys)
         case "mvs":
             from slussen.transports.mvs import Mvs
 
             return Mvs(**login, record_length=record_length)
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def _names(extra: dict[str, Any]) -> dict[str, str]:
+    """In which encoding file names are written there, where it isn't UTF-8."""
+    return {"encoding": extra["names"]} if "names" in extra else {}
+
+
+def _folder(endpoint: Endpoint, extra: dict[str, Any]) -> dict[str, Any]:
+    """What the connections of a folder on a server have in common."""
+    return {"folder": extra.get("folder", ""), "read_back": endpoint.read_back, **_names(extra)}
 
 
 def quiet_seconds(endpoint: Endpoint) -> float:
