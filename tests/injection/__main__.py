@@ -125,7 +125,7 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
     return wrong
 
 
-WHATS = ("drop", "reset", "swallow", "half", "delay", "flip")
+WHATS = ("drop", "reset", "swallow", "half", "delay", "flip", "kill", "full")
 
 
 def main() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
+import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +25,7 @@ from slussen import settings
 from slussen.collection import collect
 from slussen.database import migrate
 from slussen.delivery import Delivery, deliver, drive
-from slussen.errors import SlussenError, TransportError
+from slussen.errors import SlussenError, TechnicalError, TransportError
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
 from tests.injection.rigs import RIGS, Rig, Unavailable
@@ -77,60 +80,89 @@ class Watcher:
                 continue
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL to the process that is at it, ``after`` so many seconds."""
+
+    after: float
+    what: str = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """No file that this process writes gets longer than ``after`` bytes: our store's, or a shared directory's."""
+
+    after: int
+    what: str = "full"
+
+
+Fault = Cut | Kill | Full
+
+
 @dataclass
 class Player:
-    """Plays injections on one rig, and counts them."""
+    """Plays injections on one rig, and counts those that struck, by kind."""
 
     rig: Rig
     ledger: Ledger
     store: PayloadStore
     watcher: Watcher
     seed: int = 1809
-    played: Counter[tuple[str, str]] = field(default_factory=Counter)
+    played: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     _number: int = 0
 
     def run(self, scenario: Scenario, injections: int) -> None:
-        """So many faults, drawn by lot from all that this scenario can meet; edges and words come before the others."""
-        self.play(scenario, None, size=SIZES[-1])  # what an undisturbed run carries
-        carried = dict(self.rig.proxy.carried)
-        edges, all_ = list(self.rig.cuts(carried, sum(carried.values()))), list(self.rig.cuts(carried, 1))
-        lot = Random(self.seed)
-        lot.shuffle(edges)
-        lot.shuffle(all_)
-        before, useless = self.played.total(), set[bytes]()
-        for cut in (*edges, *all_):
-            if self.played.total() - before >= injections:
-                return
-            if cut.word in useless:
-                continue  # this scenario doesn't say it
+        """So many faults, drawn by lot from all that this scenario can meet; edges and words before the others."""
+        began = time.monotonic()
+        self.play(scenario, None, size=SIZES[-1])  # what an undisturbed run carries, and takes
+        edges, others = self._faults(time.monotonic() - began)
+        useless = set[bytes]()
+        for fault in (*edges, *others):
             played = self.played.total()
-            self.play(scenario, cut)
-            if cut.word and self.played.total() == played:
-                useless.add(cut.word)
+            if played >= injections:
+                return
+            if isinstance(fault, Cut) and fault.word in useless:
+                continue  # this scenario doesn't say it
+            self.play(scenario, fault)
+            if isinstance(fault, Cut) and fault.word and self.played.total() == played:
+                useless.add(fault.word)
 
-    def play(self, scenario: Scenario, cut: Cut | None, size: int | None = None) -> None:
+    def _faults(self, seconds: float) -> tuple[list[Fault], list[Fault]]:
+        lot = Random(self.seed)
+        kills: list[Fault] = [Kill(seconds * n / 1000) for n in range(1000)]
+        full: list[Fault] = [Full(n) for n in (0, 1, 79, 80, 4095, 4096, *range(0, SIZES[-1], 97))]
+        edges, others = [*lot.sample(kills, 40), *lot.sample(full, 20)], kills + full
+        if (proxy := self.rig.proxy) is not None:
+            carried = dict(proxy.carried)
+            edges += self.rig.cuts(carried, sum(carried.values()))
+            cuts = list(self.rig.cuts(carried, 1))
+            others = [*cuts, *lot.choices(others, k=len(cuts) // 8)]
+        lot.shuffle(edges)
+        lot.shuffle(others)
+        return edges, others
+
+    def play(self, scenario: Scenario, fault: Fault | None, size: int | None = None) -> None:
         """Once, with this fault; what is wrong afterwards goes on the list."""
         self._number += 1
         lot = Random(self.seed * 1_000_003 + self._number)
         if size is None:
-            data = cut is not None and (cut.on == "data" or cut.after > SIZES[-2])
-            size = SIZES[-1] if data else lot.choice(SIZES)
+            small = isinstance(fault, Cut) and fault.on == "control" and fault.after <= SIZES[-2]
+            size = lot.choice(SIZES) if small else SIZES[-1]
         size -= size % self.rig.record
         if scenario == "collect":
             size = max(size, 80)  # no two contents alike: the same content again is a repeat, and not collected
-        content = lot.randbytes(size)
-        self.rig.proxy.arm(cut)
+        work = self._deliver if scenario == "deliver" else self._collect
         try:
-            wrong = (self._deliver if scenario == "deliver" else self._collect)(content, eager=lot.random() < 0.5)
+            struck, wrong = work(lot.randbytes(size), fault, eager=lot.random() < 0.5)
         except Exception as error:  # whatever else comes up is wrong, and the others are played all the same
-            wrong = f"{type(error).__name__}: {error}"
-        if cut is not None and self.rig.proxy.fired:
-            self.played[scenario, cut.what] += 1
+            struck, wrong = True, f"{type(error).__name__}: {error}"
+        if fault is not None and struck:
+            self.played[fault.what] += 1
         if wrong:
-            self.wrong.append(f"{self.rig.protocol} {scenario} #{self._number}, {size} bytes, {cut}: {wrong}")
+            self.wrong.append(f"{self.rig.protocol} {scenario} #{self._number}, {size} bytes, {fault}: {wrong}")
 
-    def _deliver(self, content: bytes, *, eager: bool) -> str:
+    def _deliver(self, content: bytes, fault: Fault | None, *, eager: bool) -> tuple[bool, str]:
         name, sha = self.rig.name(self._number), _sha(content)
         if eager:
             self.watcher.eager.add(name)
@@ -140,61 +172,104 @@ class Player:
             interchange=f"{self.rig.protocol}-{self._number}", integration=self.rig.protocol, name=name,
             sha256=sha, bytes=len(content),
         )  # fmt: skip
-        for attempt in range(TRIES):
-            try:
-                with self.rig.open() as to:
-                    state = drive(deliver(delivery, self.store, to, self.ledger)).state
-                if state != "fenced":
-                    break
-            except TransportError as error:
-                if attempt == 0 and not self.rig.proxy.fired:
-                    return f"failed without a fault: {error}"
-                self.rig.proxy.drop_all()
-            except SlussenError as error:
-                return f"{type(error).__name__} for a fault that passes: {error}"
-        else:
-            return f"not delivered in {TRIES} tries"
+
+        def attempt() -> bool:
+            with self.rig.open() as to:
+                return drive(deliver(delivery, self.store, to, self.ledger)).state != "fenced"
+
+        struck, wrong = self._tried(attempt, fault)
+        return struck, wrong or self._delivered(delivery)
+
+    def _delivered(self, d: Delivery) -> str:
+        """What is wrong once a delivery has ended."""
         self.watcher.look()
-        events = [e for e in self.ledger.events(delivery.interchange) if e.kind == "delivered"]
+        events = [e for e in self.ledger.events(d.interchange) if e.kind == "delivered"]
         if len(events) != 1:
             return f"the ledger says delivered {len(events)} times"
-        stands = self.rig.folder / name
-        copies = self.watcher.taken[name] + stands.exists()
+        stands = self.rig.folder / d.name
+        copies = self.watcher.taken[d.name] + stands.exists()
         if copies != 1:
             return f"received {copies} times"
-        if self.watcher.seen.get(name, set()) != {sha}:
+        if self.watcher.seen.get(d.name, set()) != {d.sha256}:
             return "something else than what was sent was to be seen"
-        if left := [f for f in self.rig.folder.iterdir() if delivery.interchange in f.name]:
+        if left := [f for f in self.rig.folder.iterdir() if d.interchange in f.name]:
             return f"{len(left)} temporary files left"
         stands.unlink(missing_ok=True)
         return ""
 
-    def _collect(self, content: bytes, *, eager: bool) -> str:
+    def _collect(self, content: bytes, fault: Fault | None, *, eager: bool) -> tuple[bool, str]:
         name, sha = self.rig.name(self._number), _sha(content)
-        (self.rig.folder / name).write_bytes(content)
-        for attempt in range(TRIES):
-            try:
-                with self.rig.open() as source:
-                    entries = source.entries(name)
-                    if not entries:
-                        break
-                    collect(self.rig.protocol, entries[0], source, self.store, self.ledger, f"run-{self._number}")
-            except TransportError as error:
-                if attempt == 0 and not self.rig.proxy.fired:
-                    return f"failed without a fault: {error}"
-                self.rig.proxy.drop_all()
-            except SlussenError as error:
-                return f"{type(error).__name__} for a fault that passes: {error}"
-        else:
-            return f"not collected in {TRIES} tries"
+        stands = self.rig.folder / name
+        stands.write_bytes(content)
+
+        def attempt() -> bool:
+            with self.rig.open() as source:
+                for entry in source.entries(name):
+                    collect(self.rig.protocol, entry, source, self.store, self.ledger, f"run-{self._number}")
+            return not stands.exists()  # an inbox is looked at again as long as something is in it
+
+        struck, wrong = self._tried(attempt, fault)
+        if wrong:
+            return struck, wrong
         mine = [e for e in self.ledger.kind("collected", integration=self.rig.protocol) if e.data["name"] == name]
         if len(mine) != 1 or mine[0].data["sha256"] != sha:
-            return f"the ledger says collected {len(mine)} times"
+            return struck, f"the ledger says collected {len(mine)} times"
         if self.store.open(sha).read() != content:
-            return "what is in the store is something else"
-        if (self.rig.folder / name).exists():
-            return "it was not archived"
-        return ""
+            return struck, "what is in the store is something else"
+        return struck, ""
+
+    def _tried(self, attempt: Callable[[], bool], fault: Fault | None) -> tuple[bool, str]:
+        """Tried until it ends well, the first time with the fault: whether that struck, and what is wrong."""
+        proxy, struck = self.rig.proxy, False
+        if proxy is not None:
+            proxy.arm(fault if isinstance(fault, Cut) else None)
+        for n in range(TRIES):
+            try:
+                if n == 0 and isinstance(fault, Kill | Full):
+                    done, struck = _forked(attempt, fault)
+                else:
+                    done = attempt()
+                if done:
+                    return struck or (proxy is not None and proxy.fired), ""
+            except (TransportError, TechnicalError) as error:
+                struck = struck or (proxy is not None and proxy.fired)
+                if not struck:
+                    return False, f"failed without a fault: {error}"
+            except SlussenError as error:
+                return True, f"{type(error).__name__} for a fault that passes: {error}"
+            if proxy is not None:
+                proxy.drop_all()
+        return True, f"not done in {TRIES} tries"
+
+
+ENDED, PASSING, OTHER = 0, 3, 4  # exit codes
+
+
+def _forked(attempt: Callable[[], bool], fault: Kill | Full) -> tuple[bool, bool]:
+    """In a process of its own, with this fault: whether it ended well, and whether the fault struck.
+
+    Raises:
+        RuntimeError: it failed in a way that doesn't pass.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = OTHER
+        try:
+            if isinstance(fault, Full):
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (fault.after, fault.after))
+            code = ENDED if attempt() else PASSING
+        except (TransportError, TechnicalError):
+            code = PASSING
+        finally:
+            os._exit(code)
+    if isinstance(fault, Kill):
+        time.sleep(fault.after)
+        os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == OTHER:
+        raise RuntimeError("it failed in a way that doesn't pass")
+    return code == ENDED, code != ENDED
 
 
 def inject(

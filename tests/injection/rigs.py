@@ -30,7 +30,7 @@ class Rig:
     """
 
     protocol: str
-    proxy: Proxy
+    proxy: Proxy | None  # none where there is no network
     folder: Path
     open: Callable[[], Transport]
     name: Callable[[int], str] = lambda n: f"FD-F29-å-{n:06d}.txt"
@@ -51,6 +51,16 @@ class Rig:
 
 FTP_WORDS = (b"USER", b"PASS", b"FEAT", b"TYPE", b"EPSV", b"STOR", b"RETR", b"SIZE", b"RNFR", b"RNTO", b"DELE", b"MLSD",
              b"MLST", b"NLST", b"MKD", b"QUIT")  # fmt: skip
+
+
+@contextmanager
+def directory(root: Path) -> Iterator[Rig]:
+    """A shared directory."""
+    from slussen.transports.directory import Directory
+
+    folder = root / "shared"
+    folder.mkdir(parents=True)
+    yield Rig("directory", None, folder, lambda: Directory(folder))
 
 
 @contextmanager
@@ -94,4 +104,4 @@ def _hanna(root: Path) -> Iterator[tuple[int, int]]:
         processes.stop([server])
 
 
-RIGS: dict[str, Any] = {"ftp": ftp, "mvs": mvs}
+RIGS: dict[str, Any] = {"directory": directory, "ftp": ftp, "mvs": mvs}
