@@ -71,6 +71,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._ready: Future[int] = Future()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True, name="proxy")
 
     def arm(self, cut: Cut | None) -> None:
@@ -88,14 +89,14 @@ class Proxy:
 
     def drop_all(self) -> None:
         """Reset every connection that is open: the end of an injection that hangs."""
-        self._loop.call_soon_threadsafe(self._cancel)
+        self._loop.call_soon_threadsafe(self._cancel, self._connections)
 
-    def _cancel(self) -> None:
-        for task in self._tasks:
+    def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
             task.cancel()
 
     def _stop(self) -> None:
-        self._cancel()
+        self._cancel(self._tasks)
         self._loop.stop()
 
     def _run(self) -> None:
@@ -119,14 +120,17 @@ class Proxy:
             while True:
                 client, _ = await self._loop.sock_accept(listener)
                 self.connections += 1
-                self._spawn(self._connection(client, kind, server))
+                carrying = self._spawn(self._connection(client, kind, server))
+                self._connections.add(carrying)
+                carrying.add_done_callback(self._connections.discard)
                 if once:
                     return
 
-    def _spawn(self, what: object) -> None:
+    def _spawn(self, what: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(what)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _connection(self, client: socket.socket, kind: Kind, server: tuple[str, int]) -> None:
         upstream = socket.socket()
