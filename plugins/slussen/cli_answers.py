@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
 def schedule(
     key: Key = "",
     first: Annotated[str, typer.Option("--from", metavar="DATE", help="First day; today, if not said.")] = "",
-    last: Annotated[str, typer.Option("--to", metavar="DATE", help="The day after the last; a week, if not said.")] = "",
+    last: Annotated[
+        str, typer.Option("--to", metavar="DATE", help="The day after the last; a week, if not said.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """The runs whose intervals begin in a time, from the DAG files alone.
