@@ -68,6 +68,7 @@ class Rules(Strict):
     times: int = Field(1, ge=1, le=9999, description="how often the field or group is repeated (OCCURS)")
     fields: dict[str, Line] = Field({}, description="a group's fields; their places count within the group")
     person: bool = Field(False, description="the personal number of whom the record is about")
+    relative: bool = Field(False, description="the personal number of somebody whom the record gives away too")
     personal: bool = Field(False, description="personal data: masked when it is shown")
     flag: tuple[str, ...] = Field((), description="the values that mark a protected person")
     protected: str | None = Field(None, description="what stands here for a protected person; blank: nothing")
@@ -251,6 +252,11 @@ class Layout:
     def person_field(self) -> str | None:
         """The field that holds the personal number of whom the record is about."""
         return next((f.name for f in self.fields if f.person), None)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The fields with the personal numbers of those whom a record gives away: whom it is about, and relatives."""
+        return tuple(dict.fromkeys(f.name for f in self.fields if f.person or f.relative))
 
     @property
     def flag_fields(self) -> dict[str, tuple[str, ...]]:
