@@ -41,8 +41,7 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
         case "ftp":
             from slussen.transports.ftp import Ftp
 
-            options: dict[str, Any] = {k: extra[k] for k in ("tls", "ca", "passive") if k in extra}
-            return Ftp(**login, **_folder(endpoint, extra), **options)
+            return Ftp(**login, **_folder(endpoint, extra), **_secured(extra))
         case "sftp":
             from slussen.transports.sftp import Sftp
 
@@ -51,7 +50,8 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
         case "mvs":
             from slussen.transports.mvs import Mvs
 
-            return Mvs(**login, record_length=record_length)
+            text = extra.get("type") == "ascii"
+            return Mvs(**login, record_length=record_length, text=text, **_secured(extra))
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
 
@@ -59,6 +59,11 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
 def _names(extra: dict[str, Any]) -> dict[str, str]:
     """In which encoding file names are written there, where it isn't UTF-8."""
     return {"encoding": extra["names"]} if "names" in extra else {}
+
+
+def _secured(extra: dict[str, Any]) -> dict[str, Any]:
+    """FTP's options: TLS and whom it trusts, and who opens the data connection."""
+    return {k: extra[k] for k in ("tls", "ca", "passive") if k in extra}
 
 
 def _folder(endpoint: Endpoint, extra: dict[str, Any]) -> dict[str, Any]:

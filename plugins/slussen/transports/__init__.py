@@ -9,7 +9,6 @@ the reply's code.
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from typing import BinaryIO, Literal, Protocol, Self
 from slussen.errors import CallError, TransportError, TransportRefused
 
 TIMEOUT = 30  # seconds that one network step may take
-SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
-LARGE = 8 << 20  # bytes from which a transfer that was cut off is resumed instead of begun anew by the next attempt
-RESUMES = 10  # times that one transfer is resumed, each after it has got further than before
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 FOREIGN = ("cp1252", "cp850")  # what partners' machines write names in, where it isn't UTF-8
 
@@ -175,26 +171,6 @@ class Messenger(Source, Protocol):
     def settle(self, notice: Notice) -> None:
         """Take a receipt that is in the ledger out of the way."""
         ...
-
-
-class Pace:
-    """Counts a transfer's bytes; one that trickles, or brings more than there should be, is given up.
-
-    ``seconds`` is how slow it may be at first. Raises TimeoutError.
-    """
-
-    def __init__(self, seconds: float, most: int | None = None, so_far: int = 0) -> None:
-        self.seconds, self.most = seconds, most
-        self.bytes, self._first, self._began = so_far, so_far, time.monotonic()
-
-    def passed(self, size: int) -> None:
-        """So many bytes more have gone through."""
-        self.bytes += size
-        took = time.monotonic() - self._began
-        if (took > self.seconds and self.bytes - self._first < took * SLOWEST) or (
-            self.most is not None and self.bytes > self.most
-        ):
-            raise TimeoutError
 
 
 def plain(name: str) -> str:

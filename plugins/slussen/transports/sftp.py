@@ -20,26 +20,20 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import (
-    LARGE,
-    RESUMES,
     TIMEOUT,
     Entry,
     Exists,
     Missing,
-    Pace,
-    Sink,
-    aside_name,
     in_order,
-    is_plain,
     matches,
     plain,
-    temporary_name,
     versions,
 )
+from slussen.transports.remote import Got, Pace, Remote
 
 if TYPE_CHECKING:
     import paramiko
@@ -48,7 +42,6 @@ if TYPE_CHECKING:
 
 PORT = 22
 ARCHIVE = "archive"
-OVERLAP = 1 << 20  # bytes that are read again where a fetch goes on
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 # Status codes of draft-ietf-secsh-filexfer-02, and those of later drafts that servers use all the same.
 NO_SUCH_FILE, DENIED = 2, 3
@@ -56,7 +49,7 @@ FINAL = {DENIED, 5, 8, 12, 20, 24}  # bad message, unsupported, write protected,
 TAKEN = 11
 
 
-class Sftp:
+class Sftp(Remote):
     """Files in one folder of a server; collected ones go to ``archive`` in it.
 
     ``host_key`` is the server's public key (``ssh-ed25519 AAAA…``), or several, a line each, while it is being
@@ -71,7 +64,8 @@ class Sftp:
         self._host, self._port, self._user, self._password = host, port or PORT, user, password
         self._pinned = _pinned(host, host_key)
         self._key = (private_key, passphrase)
-        self._encoding, self._read_back = encoding, read_back
+        super().__init__(encoding)
+        self._read_back = read_back
         self._folder = folder.rstrip("/") + "/" if folder else ""
         self._transport: paramiko.Transport | None = None
         self._open_client: Client | None = None
@@ -81,8 +75,8 @@ class Sftp:
     def entries(self, pattern: str) -> list[Entry]:
         with self._said("listing"):
             found = []
-            for raw, attributes in self._client.names(self._wire(self._folder or ".")):
-                name = self._unwire(raw)
+            for raw, attributes in self._client.names(self._bytes(self._folder or ".")):
+                name = self._name(raw)
                 if matches(name, pattern) and (entry := self._regular(name, attributes)) is not None:
                     found.append(entry)
             return in_order(found)
@@ -111,30 +105,22 @@ class Sftp:
             return None
         return Entry(name, attributes.st_size or 0, str(attributes.st_mtime or ""))
 
-    def fetch(self, name: str, sink: Sink) -> None:
-        """A large file that is cut off is gone on with, when it is still the same: size, time, and by the server's
-        hash of what has come or, where it has none, the last of it read again."""
-        if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
+    @property
+    def _connected(self) -> bool:
+        return self._open_client is not None
+
+    def _fetch_on(self, name: str, got: Got) -> None:
         path, doing = self._path(name), f"fetching {name}"
-        seen: Entry | None = None
-        got = _Got(sink)
-        for again in range(RESUMES + 1):
-            began = got.bytes
-            try:
-                with self._said(doing, path), self._reading(name, path) as (handle, entry):
-                    if seen is not None and (entry != seen or not self._same_so_far(path, handle, got)):
-                        raise TransportError(f"{doing}: it was replaced while it was read")
-                    seen = entry
-                    self._receive(handle, got, entry.size)
-                    if (got.bytes, self._regular(name, self._client.attributes_of(handle))) != (entry.size, entry):
-                        raise TransportError(f"{doing}: it is still being written")
-                return
-            except TransportError:
-                # Only a connection that has failed is worth a new one, and only while that gets us further.
-                if self._open_client is not None or got.bytes < LARGE or got.bytes == began or again == RESUMES:
-                    raise
-            self._connect()
+        with self._said(doing, path), self._reading(name, path) as (handle, entry):
+            if got.seen is not None and (entry != got.seen or not self._same_so_far(path, handle, got)):
+                raise TransportError(f"{doing}: it was replaced while it was read")
+            got.seen = entry
+            pace = Pace(TIMEOUT, entry.size, got.bytes)
+            for data in self._client.read_ahead(handle, got.bytes, entry.size):
+                got.take(data)
+                pace.passed(len(data))
+            if (got.bytes, self._regular(name, self._client.attributes_of(handle))) != (entry.size, entry):
+                raise TransportError(f"{doing}: it is still being written")
 
     @contextmanager
     def _reading(self, name: str, path: bytes) -> Iterator[tuple[bytes, Entry]]:
@@ -162,40 +148,18 @@ class Sftp:
             raise
         self._client.close_file(handle)
 
-    def _receive(self, handle: bytes, got: _Got, size: int) -> None:
-        pace = Pace(TIMEOUT, size, got.bytes)
-        for data in self._client.read_ahead(handle, got.bytes, size):
-            got.take(data)
-            pace.passed(len(data))
-
-    def _same_so_far(self, path: bytes, handle: bytes, got: _Got) -> bool:
+    def _same_so_far(self, path: bytes, handle: bytes, got: Got) -> bool:
         if told := self._client.told_digest(path, got.bytes):
             return told == got.sha256.hexdigest()
         return b"".join(self._client.read_ahead(handle, got.bytes - len(got.last), got.bytes)) == got.last
 
-    def put(self, name: str, source: BinaryIO, size: int) -> None:
-        """A large one that is cut off is gone on with, when what has arrived has the hash of what was sent."""
-        path, doing = self._path(name), f"sending {name}"
-        sent = source.tell() if source.seekable() else 0
-        place = 0
-        for again in range(RESUMES + 1):
-            try:
-                with self._said(doing):
-                    handle = self._client.open_to_go_on(path) if place else self._create(path)
-                    with self._closing(handle):
-                        self._client.write_behind(handle, source, place, Pace(TIMEOUT))
-                        self._client.sync(handle)
-                return
-            except TransportError:
-                if self._open_client is not None or size < LARGE or again == RESUMES or not source.seekable():
-                    raise
-            self._connect()
-            with self._said(doing):
-                arrived = self._arrived(path, source, sent)
-            if arrived <= place:
-                raise TransportError(f"{doing}: the connection failed again, and nothing more had arrived")
-            place = arrived
-            source.seek(sent + place)
+    def _put_on(self, name: str, source: BinaryIO, place: int) -> None:
+        path = self._path(name)
+        with self._said(f"sending {name}"):
+            handle = self._client.open_to_go_on(path) if place else self._create(path)
+            with self._closing(handle):
+                self._client.write_behind(handle, source, place, Pace(TIMEOUT))
+                self._client.sync(handle)
 
     def _create(self, path: bytes) -> bytes:
         """Always a new file: what somebody has put there (a link to another file) is not written into."""
@@ -207,19 +171,16 @@ class Sftp:
             self._client.delete(path)
         return self._client.create(path)
 
-    def _arrived(self, path: bytes, source: BinaryIO, sent: int) -> int:
-        """How much of the source stands there, whole from its start; 0 when it is anything else."""
-        attributes = self._attributes(path)
-        size = 0 if attributes is None else attributes.st_size or 0
-        source.seek(sent)
-        ours, left = hashlib.sha256(), size
-        while left and (data := source.read(min(left, OVERLAP))):
-            ours.update(data)
-            left -= len(data)
-        if not size or left:
-            return 0
-        theirs = self._client.told_digest(path, size)
-        return size if (theirs or self._read_digest(path, size)) == ours.hexdigest() else 0
+    def _size_there(self, name: str) -> int:
+        path = self._path(name)
+        with self._said(f"looking at {name}"):
+            attributes = self._attributes(path)
+        return 0 if attributes is None else attributes.st_size or 0
+
+    def _start_digest(self, name: str, size: int) -> str:
+        path = self._path(name)
+        with self._said(f"comparing {name}", path):
+            return self._client.told_digest(path, size) or self._read_digest(path, size)
 
     def exists(self, name: str) -> bool:
         path = self._path(name)
@@ -233,7 +194,7 @@ class Sftp:
 
     def _read_digest(self, path: bytes, size: int | None = None) -> str:
         digest = hashlib.sha256()
-        with self._reading(self._unwire(path), path) as (handle, entry):
+        with self._reading(self._name(path), path) as (handle, entry):
             pace = Pace(TIMEOUT)
             for data in self._client.read_ahead(handle, 0, entry.size if size is None else size):
                 digest.update(data)
@@ -274,7 +235,7 @@ class Sftp:
 
     def _gone(self, path: bytes) -> bool:
         """Is it certain that there is no such file? Not when the folder has gone too, or can't be looked into."""
-        return self._attributes(path) is None and self._attributes(self._wire(self._folder or ".")) is not None
+        return self._attributes(path) is None and self._attributes(self._bytes(self._folder or ".")) is not None
 
     @staticmethod
     def _nothing(doing: str) -> Missing:
@@ -297,9 +258,9 @@ class Sftp:
         path, doing = self._path(name), f"archiving {name}"
         with self._said(doing, path):
             with suppress(Status):  # it is there; if it can't be made, the rename says so
-                self._client.make_folder(self._wire(self._folder + ARCHIVE))
+                self._client.make_folder(self._bytes(self._folder + ARCHIVE))
             for version in versions(name):
-                archived = self._wire(f"{self._folder}{ARCHIVE}/{version}")
+                archived = self._bytes(f"{self._folder}{ARCHIVE}/{version}")
                 if self._attributes(archived) is not None:
                     continue
                 try:
@@ -315,22 +276,10 @@ class Sftp:
                 raise TransportError(f"{doing}: another file has taken the name since it was collected")
         return f"{ARCHIVE}/{version}"
 
-    def temporary(self, name: str, interchange: str, attempt: int) -> str:
-        return temporary_name(name, interchange, attempt)
-
-    def aside(self, name: str, interchange: str) -> str:
-        return aside_name(name, interchange)
-
     def close(self) -> None:
         self._open_client = None
         if self._transport is not None:
             self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     @property
     def _client(self) -> Client:
@@ -339,16 +288,7 @@ class Sftp:
         return self._open_client
 
     def _path(self, name: str) -> bytes:
-        return self._wire(self._folder + plain(name))
-
-    def _wire(self, path: str) -> bytes:
-        try:
-            return path.encode(self._encoding, "surrogateescape")
-        except UnicodeEncodeError:
-            raise CallError(f"{path!r} can't be written in the server's {self._encoding}") from None
-
-    def _unwire(self, raw: bytes) -> str:
-        return raw.decode(self._encoding, "surrogateescape")
+        return self._bytes(self._folder + plain(name))
 
     def _connect(self) -> None:
         doing = f"connecting to {self._host}"
@@ -442,30 +382,6 @@ class Sftp:
             return Exists(f"{doing}: the name is taken")
         kind = TransportRefused if status.code in FINAL or status.code == NO_SUCH_FILE else TransportError
         return kind(f"{doing}: the server says no (status {status.code})")
-
-
-class _Got:
-    """What has come of a file: handed on, counted, hashed, and its end kept."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.bytes, self.sha256 = 0, hashlib.sha256()
-        self._tail: list[bytes] = []
-        self._kept = 0
-
-    def take(self, data: bytes) -> None:
-        self._sink.write(data)
-        self.sha256.update(data)
-        self.bytes += len(data)
-        self._tail.append(data)
-        self._kept += len(data)
-        if self._kept > 2 * OVERLAP:
-            self._tail = [self.last]
-            self._kept = len(self._tail[0])
-
-    @property
-    def last(self) -> bytes:
-        return b"".join(self._tail)[-OVERLAP:]
 
 
 def _pinned(host: str, lines: str) -> dict[bytes, str]:

@@ -42,7 +42,7 @@ from paramiko.sftp import (
     int64,
 )
 
-from slussen.transports import Pace
+from slussen.transports.remote import Pace
 
 BLOCK = 32_768  # what every server takes in one request
 AHEAD = 64  # requests on the way at once, as many as OpenSSH's own client has
