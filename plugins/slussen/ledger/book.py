@@ -156,6 +156,12 @@ class Ledger:
                 continue
             return number
 
+    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query of ours, which changes nothing."""
+        with self._connection() as connection:
+            connection.read_only = True
+            return connection.execute(query.encode(), values).fetchall()
+
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""
         with self._connection() as connection:
