@@ -6,7 +6,7 @@ doesn't, the interchange is held: a changed content is a correction, and that is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 def render(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, *, day: date
+    integration: Integration,
+    manifest: Manifest,
+    ledger: Ledger,
+    store: PayloadStore,
+    database: str,
+    *,
+    day: date,
+    form: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Mask, render and scan the stage in one pass; fix the result as the interchange's content.
 
@@ -43,7 +50,7 @@ def render(
     layout = layouts.load(integration.layout)
     target = integration.target
     number = ledger.number(integration.key, manifest.interchange)
-    name = target.name.format(day=day, number=number, source=manifest.name)
+    name = target.name.format(day=day, number=number, source=manifest.name, **(form or {}))
     findings = Findings()
     tally = persons.Counts()
     with connect(database) as slussen, redacted(f"{integration.key}: render"):
@@ -58,9 +65,9 @@ def render(
         slussen.rollback()
         _refuse(integration, name, findings, scan, layout)
         written = sum(rendered.totals.get(f"records.{kind}", 0) for kind in layout.data_types)
-        if written != manifest.records:
+        if written + tally.blocked != manifest.records:
             raise StageGone(
-                f"{manifest.interchange}: the stage holds {written} records, the manifest says "
+                f"{manifest.interchange}: the stage holds {written + tally.blocked} records, the manifest says "
                 f"{manifest.records}. Next: clear extract, the stage is made again"
             )
         remembered.save(slussen, manifest.interchange)

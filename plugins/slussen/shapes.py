@@ -12,13 +12,14 @@ from slussen.operators import (
     ExtractOperator,
     GateOperator,
     MergeOperator,
+    OfferOperator,
     RenderOperator,
     StageOperator,
 )
 
 
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
-    """BoSko's database to a partner's file: extract → gate → render → deliver.
+    """A database to a partner's file: extract → gate → render → deliver (or offer, where the file is downloaded).
 
     Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
     """
@@ -26,7 +27,10 @@ def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> T
         staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
         gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
         rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
-        DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+        if integration.target.transport == "download":
+            OfferOperator(task_id="offer", integration=integration, manifest=rendered.output)
+        else:
+            DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
     return group
 
 

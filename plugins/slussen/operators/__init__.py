@@ -6,6 +6,7 @@ from slussen.operators.deliver import DeliverOperator
 from slussen.operators.extract import ExtractOperator
 from slussen.operators.gate import GateOperator
 from slussen.operators.merge import MergeOperator
+from slussen.operators.offer import OfferOperator
 from slussen.operators.render import RenderOperator
 from slussen.operators.stage import StageOperator
 
@@ -16,6 +17,7 @@ __all__ = [
     "ExtractOperator",
     "GateOperator",
     "MergeOperator",
+    "OfferOperator",
     "RenderOperator",
     "StageOperator",
 ]
