@@ -28,7 +28,7 @@ ALL = ("conservation", "canaries", "volume", *(f"duplicates: {tier}" for tier in
 
 @dataclass(frozen=True)
 class Duties:
-    """A row's duties at a gate. ``sent``: its interchanges that were sent or may have been; ``now``: the run's clock."""
+    """A row's duties at a gate. ``sent``: its interchanges that were sent, or may have been; ``now``: the run's."""
 
     now: datetime
     sent: Sequence[str] = ()
