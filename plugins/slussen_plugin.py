@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from slussen.timetables import At, Window
+from slussen.timetables import TIMETABLES
 
 
 async def web(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -19,5 +19,5 @@ class SlussenPlugin(AirflowPlugin):
     """Our timetables, known to scheduler and API server, and our routes below the latter's."""
 
     name = "slussen"
-    timetables = [At, Window]  # noqa: RUF012 (Airflow declares it so)
-    fastapi_apps = [{"app": web, "url_prefix": "/slussen", "name": "slussen"}]  # noqa: RUF012
+    timetables = TIMETABLES
+    fastapi_apps = [{"app": web, "url_prefix": "/slussen", "name": "slussen"}]  # noqa: RUF012 (Airflow declares it so)
