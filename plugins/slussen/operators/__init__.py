@@ -7,6 +7,7 @@ from slussen.operators.extract import ExtractOperator
 from slussen.operators.gate import GateOperator
 from slussen.operators.merge import MergeOperator
 from slussen.operators.notify import NotifyOperator
+from slussen.operators.offer import OfferOperator
 from slussen.operators.render import RenderOperator
 from slussen.operators.stage import StageOperator
 
@@ -19,6 +20,7 @@ __all__ = [
     "GateOperator",
     "MergeOperator",
     "NotifyOperator",
+    "OfferOperator",
     "RenderOperator",
     "StageOperator",
 ]
