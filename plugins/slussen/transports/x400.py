@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from email.header import Header
 from email.utils import formatdate, parseaddr
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 from urllib.parse import quote
 
 from slussen.errors import TransportError, TransportRefused
@@ -324,21 +324,19 @@ class X400:
     # receipts
 
     def notices(self) -> list[Notice]:
-        return [self._notice(mail) for mail in self._mailbox.mails() if mail.report]
+        """Reports on messages to other partners, whose mailbox this may be too, are left to them."""
+        found = (self._notice(mail) for mail in self._mailbox.mails() if mail.report)
+        return [notice for notice in found if notice is not None]
 
-    def _notice(self, mail: Mail) -> Notice:
-        reference = self._reference(mail)
-        report = self._report(mail)
-        kind = "read" if mail.report == "disposition-notification" else "delivery"
-        detail = ""
+    def _notice(self, mail: Mail) -> Notice | None:
+        reference, report = self._reference(mail), self._report(mail)
+        kind: Literal["delivery", "read"] = "read" if mail.report == "disposition-notification" else "delivery"
         if report is None:
-            detail = "unparsable"
-        elif report.recipient and not same(report.recipient, self._to):
-            detail = "of another recipient"
-        elif kind == "read" and not same(_sender(mail), self._to):
-            detail = "from a stranger"
-        if report is None or detail:
-            return Notice(reference, "", kind, "rejected", detail)
+            return Notice(reference, "", kind, "rejected", "unparsable")
+        if report.recipient and not same(report.recipient, self._to):
+            return None
+        if kind == "read" and not same(_sender(mail), self._to):
+            return Notice(reference, "", kind, "rejected", "from a stranger")
         return Notice(reference, report.about, report.kind, report.outcome, report.detail)
 
     def _reference(self, mail: Mail) -> str:
