@@ -17,7 +17,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slussen.errors import CallError, TransportError, TransportRefused
+from slussen.errors import CallError, SlussenError
 from slussen.ledger import Conflict
 from slussen.transports import Message, Unknown
 
@@ -95,7 +95,7 @@ def dispatch(d: Dispatch, store: PayloadStore, to: Messenger, ledger: Ledger) ->
         if to.resends:
             raise
         return attempt.end("unknown")
-    except (TransportError, TransportRefused):
+    except SlussenError:  # the payload's faults too: it was certainly not taken
         yield "unsent"
         attempt.say_unsent()
         raise
