@@ -7,7 +7,7 @@ from airflow.sdk import Context
 from slussen import settings
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, ledger
-from slussen.operators.connections import dsn
+from slussen.operators.connections import dsn, keys
 
 
 class RenderOperator(ManifestOperator):
@@ -17,13 +17,16 @@ class RenderOperator(ManifestOperator):
         from slussen.payloads import PayloadStore
         from slussen.rendering import render
 
+        run = Run.of(context)
         done = render(
             self.integration,
             manifest,
             ledger(),
             PayloadStore(settings.payloads()),
             dsn("slussen"),
-            day=Run.of(context).day,
+            day=run.day,
+            form=run.form(self.integration),
+            keys=keys(self.integration.target),
         )
         self.log.info(
             "%s: %d records, %d bytes, sha256 %s, as %s",
