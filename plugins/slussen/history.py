@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 # An interchange in one of these states sent nothing and never will: its keys may go in another one.
 DEAD = frozenset({"quarantined", "superseded", "missed", "skipped"})
 DELIVERED = frozenset({"delivered", "delivered (inferred)", "acknowledged"})
+# In one of these it was sent, may have been, or is in our own database.
+SENT = DELIVERED | {"delivering", "unknown", "merged"}
 
 
 def last_delivered(ledger: Ledger, integration: str, before: str) -> str:
@@ -21,6 +23,11 @@ def last_delivered(ledger: Ledger, integration: str, before: str) -> str:
 def delivered(ledger: Ledger, *integrations: str) -> list[str]:
     """The ids of everything that these integrations have delivered."""
     return [i.id for key in integrations for i in ledger.interchanges(integration=key) if i.state in DELIVERED]
+
+
+def sent(ledger: Ledger, integration: str) -> list[str]:
+    """The ids of everything of this integration that was sent or merged, or may have been."""
+    return [i.id for i in ledger.interchanges(integration=integration) if i.state in SENT]
 
 
 def last(ledger: Ledger, interchange: str, kind: str) -> dict[str, Any] | None:

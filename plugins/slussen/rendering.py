@@ -7,11 +7,11 @@ a content can't be made again: a repeat of the same plain bytes finds it in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from slussen.errors import ContentError, Finding, Findings, NameTaken, StageGone, redacted
+from slussen.errors import ContentError, Finding, Findings, NameTaken, StageGone, TechnicalError, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +27,16 @@ if TYPE_CHECKING:
 
 
 def render(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, *, day: date,
+    integration: Integration,
+    manifest: Manifest,
+    ledger: Ledger,
+    store: PayloadStore,
+    database: str,
+    *,
+    day: date,
+    form: Mapping[str, str] | None = None,
     keys: Keys | None = None,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Mask, render and scan the stage in one pass; fix the result as the interchange's content.
 
     Raises:
@@ -46,7 +53,7 @@ def render(
     layout = layouts.load(integration.layout)
     target = integration.target
     number = ledger.number(integration.key, manifest.interchange)
-    name = target.name.format(day=day, number=number, source=manifest.name)
+    name = target.name.format(day=day, number=number, source=manifest.name, **(form or {}))
     findings = Findings()
     tally = persons.Counts()
     with connect(database) as slussen, redacted(f"{integration.key}: render"):
@@ -61,9 +68,9 @@ def render(
         slussen.rollback()
         _refuse(integration, name, findings, scan, layout)
         written = sum(rendered.totals.get(f"records.{kind}", 0) for kind in layout.data_types)
-        if written != manifest.records:
+        if written + tally.blocked != manifest.records:
             raise StageGone(
-                f"{manifest.interchange}: the stage holds {written} records, the manifest says "
+                f"{manifest.interchange}: the stage holds {written + tally.blocked} records, the manifest says "
                 f"{manifest.records}. Next: clear extract, the stage is made again"
             )
         remembered.save(slussen, manifest.interchange)
@@ -76,33 +83,55 @@ def render(
 
 
 def convert(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, *, day: date,
+    integration: Integration,
+    manifest: Manifest,
+    ledger: Ledger,
+    store: PayloadStore,
+    *,
+    day: date,
+    protected: Iterable[str] | None = None,
     keys: Keys | None = None,
-) -> Manifest:  # fmt: skip
-    """Convert the relayed payload's bytes to the target's encoding; fix the result as the interchange's content.
+) -> Manifest:
+    """Take away what the policy for protected persons does, convert the relayed payload's bytes to the target's
+    encoding; fix the result as the interchange's content.
+
+    ``protected`` are the numbers of those whom the population register protects: ``mask`` and ``block`` need them.
 
     Raises:
-        ContentError: a character that the target's encoding lacks.
+        ContentError: a character that the target's encoding lacks, or a canary would leave.
+        TechnicalError: fewer records are about protected persons than the gate has counted.
     """
     from slussen.records import layout as layouts
-    from slussen.records.codepages import replacements
-    from slussen.records.convert import Converted
+    from slussen.relaying import Relayed
 
-    source, target = integration.source, integration.target
+    target = integration.target
     number = ledger.number(integration.key, manifest.interchange)
     name = target.name.format(day=day, number=number, source=manifest.name)
     findings = Findings()
-    with store.open(manifest.sha256) as payload, store.writer() as sink:
-        table = replacements(target.replace)
-        converted = Converted(payload, source.encoding, target.encoding, findings, replacements=table)
-        scan = _pour(integration, converted, sink)
-    _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout))
+    with store.writer() as sink:
+        relayed = Relayed(integration, lambda: store.open(manifest.sha256), findings, protected)
+        scan = _pour(integration, relayed, sink)
+    _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout) if scan else None)
     done = manifest.but(
         name=name, sha256=sink.sha256, bytes=sink.bytes, encoding=target.encoding, made_from=(manifest.sha256,)
     )
-    return _fix(
-        ledger, store, target, keys, done, number, source=manifest.sha256, replaced=dict(converted.replaced)
-    )  # fmt: skip
+    more: dict[str, Any] = {"source": manifest.sha256, "replaced": relayed.replaced}
+    if relayed.records is not None:
+        _conserved(ledger, manifest, relayed.persons)
+        done = done.but(records=relayed.records)
+        more |= {"persons": relayed.persons.as_dict(), "anew": relayed.totals}
+    return _fix(ledger, store, target, keys, done, number, **more)
+
+
+def _conserved(ledger: Ledger, manifest: Manifest, taken: Counts) -> None:
+    """Nobody whom the gate counted as protected has stopped being so since."""
+    gated = next((e for e in reversed(ledger.events(manifest.interchange)) if e.kind == "gated"), None)
+    counted = int((gated.data.get("protected") or {}).get("in", 0)) if gated is not None else 0
+    if taken.protected < counted or not taken.conserved:
+        raise TechnicalError(
+            f"{manifest.interchange}: {counted} records about protected persons at the gate, {taken.protected} now. "
+            "Next: clear the gate, and let it count again"
+        )
 
 
 def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Scan | None:
@@ -117,10 +146,10 @@ def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Sc
     return scan
 
 
-def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None, layout: Layout) -> None:
+def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None, layout: Layout | None) -> None:
     """Stop what has findings, or holds a canary."""
     for hit in scan.hits if scan is not None else ():
-        record, column, field = layout.place(hit.offset, integration.target.frame)
+        record, column, field = layout.place(hit.offset, integration.target.frame) if layout else (None, None, "")
         findings.add(
             Finding(
                 "canary",

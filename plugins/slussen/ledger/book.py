@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,8 @@ BATCH = 20_000
 # What a state is made of: findings and totals are long, and stay where they are.
 LISTED = """
     select seq, at, stream, integration, kind,
-        case when kind in ('collected', 'staged', 'gated', 'content', 'delivered')
+        case when kind in
+            ('collected', 'staged', 'gated', 'content', 'delivered', 'unsent', 'awaiting', 'receipt', 'overdue')
         then data - '{{findings,counts,totals,header,report}}'::text[] else '{{}}' end
     from ledger.event where stream in (select stream from ledger.event where {where} {newest})
     order by stream, nth
@@ -155,6 +156,34 @@ class Ledger:
             except Conflict:
                 continue
             return number
+
+    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query of ours, which changes nothing."""
+        with self._connection() as connection:
+            connection.read_only = True
+            return connection.execute(query.encode(), values).fetchall()
+
+    def sending(self, message: str) -> Event | None:
+        """The last attempt to send the message of this id, of whatever interchange."""
+        where = "kind = 'sending' and data ->> 'message' = %s order by seq desc limit 1"
+        return next(self._read(where, message), None)
+
+    def has_receipt(self, stream: str, reference: str) -> bool:
+        """Is the receipt of this reference in the stream?"""
+        where = "stream = %s and kind in ('receipt', 'delayed') and data ->> 'reference' = %s order by seq limit 1"
+        return any(self._read(where, stream, reference))
+
+    def answers(self, integration: str) -> list[Event]:
+        """The answers to questions of this integration, in the order in which they came."""
+        return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
+
+    def moved(self, streams: Sequence[str], after: int) -> tuple[list[str], int]:
+        """Which of these streams have a receipt or an end later than event ``after``, and the last such event."""
+        where = (
+            "stream = any(%s) and seq > %s and kind in ('receipt', 'delivered', 'answered', 'superseded') order by seq"
+        )
+        events = list(self._read(where, list(streams), after))
+        return list(dict.fromkeys(e.stream for e in events)), events[-1].seq if events else after
 
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""

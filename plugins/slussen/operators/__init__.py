@@ -2,11 +2,12 @@
 
 from slussen.operators.collect import CollectOperator
 from slussen.operators.convert import ConvertOperator
-from slussen.operators.deliver import DeliverOperator
+from slussen.operators.deliver import DeliverOperator, DeliverSetOperator
 from slussen.operators.extract import ExtractOperator
 from slussen.operators.gate import GateOperator
 from slussen.operators.merge import MergeOperator
 from slussen.operators.notify import NotifyOperator
+from slussen.operators.offer import OfferOperator
 from slussen.operators.render import RenderOperator
 from slussen.operators.stage import StageOperator
 
@@ -14,10 +15,12 @@ __all__ = [
     "CollectOperator",
     "ConvertOperator",
     "DeliverOperator",
+    "DeliverSetOperator",
     "ExtractOperator",
     "GateOperator",
     "MergeOperator",
     "NotifyOperator",
+    "OfferOperator",
     "RenderOperator",
     "StageOperator",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,17 +51,25 @@ class PassingFaults(RetryPolicy):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the steps see it. ``start`` and ``end`` are the data interval, ``now`` is the run's clock (UTC)."""
+    """A run as the steps see it. ``start`` and ``end`` are the data interval, ``now`` is the run's clock (UTC).
+
+    ``params`` are what a form was filled in with, if the run has one.
+    """
 
     run_id: str
     start: datetime | None
     end: datetime | None
     now: datetime
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: Context) -> Run:
         interval = context.get("data_interval_start"), context.get("data_interval_end")
-        return cls(context["run_id"], *interval, clock.now(context))
+        return cls(context["run_id"], *interval, clock.now(context), dict(context.get("params") or {}))
+
+    def form(self, integration: Integration) -> dict[str, str]:
+        """What the integration's form was filled in with, by name."""
+        return {name: str(self.params[name]) for name in integration.form if name in self.params}
 
     @property
     def day(self) -> date:
@@ -71,11 +79,19 @@ class Run:
         return (self.start or self.now).astimezone(ZoneInfo("Europe/Stockholm")).date()
 
     def interchange(self, integration: Integration) -> str:
-        """The id of the interchange that this run's interval stands for.
+        """The id of the interchange that this run's interval, or its form, stands for.
 
         Raises:
-            AirflowFailException: the run has no interval, so that a repeat could not be told from a new one.
+            AirflowFailException: the run has neither, so that a repeat could not be told from a new one.
         """
+        if integration.form:
+            form = self.form(integration)
+            if missing := [name for name in integration.form if not form.get(name)]:
+                raise AirflowFailException(f"{integration.key}: the form says nothing of {', '.join(missing)}")
+            from hashlib import sha256
+
+            told = "\n".join(f"{name}={form[name]}" for name in sorted(form))
+            return f"{integration.key}-{sha256(told.encode()).hexdigest()[:12]}"
         if self.start is None:
             raise AirflowFailException(
                 f"{integration.key}: this run has no data interval. Start it with a logical date and both ends "
@@ -83,7 +99,7 @@ class Run:
             )
         from datetime import UTC
 
-        return f"{integration.key}-{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return integration.interchange(f"{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}")
 
 
 @contextmanager
@@ -180,6 +196,7 @@ def extracted(integration: Integration, run: Run) -> Extracted:
         source=dsn(integration.source.connection),
         target=dsn("slussen"),
         sql=settings.SQL,
+        form=run.form(integration),
     )
 
 

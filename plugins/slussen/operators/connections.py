@@ -37,17 +37,38 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
         case "directory":
             from slussen.transports.directory import Directory
 
-            return Directory(extra["folder"])
+            return Directory(extra["folder"], **_names(extra))
         case "ftp":
             from slussen.transports.ftp import Ftp
 
-            return Ftp(**login, folder=extra.get("folder", ""))
+            return Ftp(**login, **_folder(endpoint, extra), **_secured(extra))
+        case "sftp":
+            from slussen.transports.sftp import Sftp
+
+            keys = {k: extra.get(k, "") for k in ("host_key", "private_key", "passphrase")}
+            return Sftp(**login, **_folder(endpoint, extra), **keys)
         case "mvs":
             from slussen.transports.mvs import Mvs
 
-            return Mvs(**login, record_length=record_length)
+            text = extra.get("type") == "ascii"
+            return Mvs(**login, record_length=record_length, text=text, **_secured(extra))
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def _names(extra: dict[str, Any]) -> dict[str, str]:
+    """In which encoding file names are written there, where it isn't UTF-8."""
+    return {"encoding": extra["names"]} if "names" in extra else {}
+
+
+def _secured(extra: dict[str, Any]) -> dict[str, Any]:
+    """FTP's options: TLS and whom it trusts, and who opens the data connection."""
+    return {k: extra[k] for k in ("tls", "ca", "passive") if k in extra}
+
+
+def _folder(endpoint: Endpoint, extra: dict[str, Any]) -> dict[str, Any]:
+    """What the connections of a folder on a server have in common."""
+    return {"folder": extra.get("folder", ""), "read_back": endpoint.read_back, **_names(extra)}
 
 
 def keys(endpoint: Endpoint) -> Keys:
