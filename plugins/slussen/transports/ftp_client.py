@@ -70,8 +70,12 @@ class Client(ftplib.FTP_TLS):
                 while data := source.read(CHUNK):
                     self._push(conn, data)
                     pace.passed(len(data))
+            except ftplib.Error:  # the server's answer, in step
+                raise
             except BaseException:
-                # An orderly end would tell the server that this was the whole file.
+                # An orderly end would tell the server that this was the whole file; some take a reset for one too,
+                # unless the control connection has gone before.
+                self.close()
                 conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 raise
             self._end(conn)
