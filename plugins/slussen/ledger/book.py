@@ -122,7 +122,7 @@ class Ledger:
         ``limit`` gives only the newest so many, ``before`` only those whose first event (``Interchange.seq``) is
         earlier: together they turn pages, at a cost that doesn't grow with the ledger.
         """
-        where = ["nth = 1", "stream not like 'sequence/%%'"]
+        where = ["nth = 1", "stream not like '%%/%%'"]
         where += ["integration = %(integration)s"] if integration else []
         where += ["seq < %(before)s"] if before is not None else []
         query = LISTED.format(

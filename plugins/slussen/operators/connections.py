@@ -11,7 +11,7 @@ from slussen.errors import CallError
 from slussen.integration import Endpoint
 
 if TYPE_CHECKING:
-    from slussen.transports import Transport
+    from slussen.transports import Source, Transport
 
 
 def dsn(connection: str) -> str:
@@ -46,6 +46,11 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
             return Mvs(**login, record_length=record_length)
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def source(endpoint: Endpoint) -> Source:
+    """What an endpoint's files are collected from, opened with what its connection says."""
+    return transport(endpoint)
 
 
 def quiet_seconds(endpoint: Endpoint) -> float:
