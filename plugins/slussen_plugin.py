@@ -2,11 +2,11 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from slussen.timetables import At, Window
+from slussen.timetables import TIMETABLES
 
 
 class SlussenPlugin(AirflowPlugin):
     """Our timetables, known to scheduler and API server."""
 
     name = "slussen"
-    timetables = [At, Window]  # noqa: RUF012 (Airflow declares it so)
+    timetables = TIMETABLES

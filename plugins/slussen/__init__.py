@@ -24,14 +24,18 @@ if TYPE_CHECKING:
         x400,
     )
     from slussen.shapes import extract, load, relay
-    from slussen.timetables import At, Window, day
+    from slussen.timetables import At, Every, FirstWeekday, MonthDays, WeekdayOrNext, Window, day
 
 __all__ = [
     "At",
+    "Every",
+    "FirstWeekday",
     "Integration",
+    "MonthDays",
     "Part",
     "Receipt",
     "Times",
+    "WeekdayOrNext",
     "Window",
     "day",
     "directory",
@@ -53,6 +57,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'slussen' has no attribute {name!r}")
-    places = {"timetables": ("At", "Window", "day"), "shapes": ("extract", "load", "relay")}
+    places = {
+        "timetables": ("At", "Every", "FirstWeekday", "MonthDays", "WeekdayOrNext", "Window", "day"),
+        "shapes": ("extract", "load", "relay"),
+    }
     place = next((p for p, names in places.items() if name in names), "integration")
     return getattr(import_module(f"slussen.{place}"), name)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slussen import cli_records, settings
+from slussen import cli_answers, cli_records, settings
 from slussen.errors import ContentError, SlussenError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
 book_app = typer.Typer(help="The ledger: every interchange, and the proof that nobody altered it.")
 app.add_typer(book_app, name="ledger")
 cli_records.add_to(app)
+cli_answers.add_to(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 COLOURS = {

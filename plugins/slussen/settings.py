@@ -5,6 +5,7 @@
 ``SLUSSEN_PAYLOADS``   payload store (default ``payloads`` in the state folder)
 ``SLUSSEN_CLOCK``      ``wall``, or ``run``: each run has its own clock (``clock.py``)
 ``SLUSSEN_SCHEDULES``  ``on``, or ``off``: timetables schedule nothing by themselves
+``SLUSSEN_ALERTS``     connections, separated by commas, that are told of faults (``operators/channels.py``)
 ``SLUSSEN_KEY``        hex key of the keyed hashes that stand in for personal numbers (``keys.py``)
 """
 
@@ -42,3 +43,8 @@ def clock_per_run() -> bool:
 
 def schedules_on() -> bool:
     return os.environ.get("SLUSSEN_SCHEDULES", "on") != "off"
+
+
+def alerts() -> list[str]:
+    """The connections that are told of faults."""
+    return [c for c in os.environ.get("SLUSSEN_ALERTS", "").replace(" ", "").split(",") if c]

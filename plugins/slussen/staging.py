@@ -28,9 +28,12 @@ def publish(ledger: Ledger, manifest: Manifest, after: int, **more: Any) -> None
 
 
 def stage_payload(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str
+    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, **said: Any
 ) -> Manifest:
-    """Parse the interchange's payload into a new stage and publish it, with what could not be read as findings."""
+    """Parse the interchange's payload into a new stage and publish it, with what could not be read as findings.
+
+    ``said`` is what the ledger is to know besides: the seal or the signature that the payload came with.
+    """
     from slussen.database import connect
     from slussen.errors import Findings
     from slussen.records import layout as layouts
@@ -65,5 +68,6 @@ def stage_payload(
         header=parsed.header,
         findings=located[:100],
         counts=dict(findings.counts),
+        **said,
     )
     return staged

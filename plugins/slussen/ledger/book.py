@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,7 +123,7 @@ class Ledger:
         ``limit`` gives only the newest so many, ``before`` only those whose first event (``Interchange.seq``) is
         earlier: together they turn pages, at a cost that doesn't grow with the ledger.
         """
-        where = ["nth = 1", "stream not like '%%/%%'"]
+        where = ["nth = 1", "stream not like '%%/%%'"]  # sequences, watches, probes are no interchanges
         where += ["integration = %(integration)s"] if integration else []
         where += ["seq < %(before)s"] if before is not None else []
         query = LISTED.format(
@@ -171,13 +171,11 @@ class Ledger:
         """The answers to questions of this integration, in the order in which they came."""
         return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
 
-    def moved(self, streams: Sequence[str], after: int) -> tuple[list[str], int]:
-        """Which of these streams have a receipt or an end later than event ``after``, and the last such event."""
-        where = (
-            "stream = any(%s) and seq > %s and kind in ('receipt', 'delivered', 'answered', 'superseded') order by seq"
-        )
-        events = list(self._read(where, list(streams), after))
-        return list(dict.fromkeys(e.stream for e in events)), events[-1].seq if events else after
+    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query of ours, which changes nothing."""
+        with self._connection() as connection:
+            connection.read_only = True
+            return connection.execute(query.encode(), values).fetchall()
 
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""

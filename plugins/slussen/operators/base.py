@@ -25,6 +25,7 @@ from slussen.errors import (
 )
 from slussen.integration import Integration
 from slussen.manifest import Manifest
+from slussen.operators import alarms
 from slussen.operators.connections import dsn
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Run:
             )
         from datetime import UTC
 
-        return f"{integration.key}-{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return integration.interchange(f"{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}")
 
 
 @contextmanager
@@ -205,11 +206,13 @@ def staged_again(integration: Integration, manifest: Manifest, context: Context)
 
 
 def patient(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The retry rule of every step, unless the DAG says otherwise."""
+    """The retry rule of every step, and who is told when it was of no use, unless the DAG says otherwise."""
     return {
         "retries": RETRIES,
         "retry_delay": RETRY_DELAY,
         "retry_policy": PassingFaults(),
+        "on_failure_callback": alarms.on_failure,
+        "on_success_callback": alarms.on_success,
         "map_index_template": "{{ interchange_name | default('') }}",
         **kwargs,
     }

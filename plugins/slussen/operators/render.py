@@ -7,7 +7,7 @@ from airflow.sdk import Context
 from slussen import settings
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, ledger
-from slussen.operators.connections import dsn
+from slussen.operators.connections import dsn, keys
 
 
 class RenderOperator(ManifestOperator):
@@ -24,6 +24,7 @@ class RenderOperator(ManifestOperator):
             PayloadStore(settings.payloads()),
             dsn("slussen"),
             day=Run.of(context).day,
+            keys=keys(self.integration.target),
         )
         self.log.info(
             "%s: %d records, %d bytes, sha256 %s, as %s",

@@ -89,6 +89,11 @@ def run_gate(
                 ]
             elif kind == "load":
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
+            elif layout.flag_fields:
+                before = (previous or {}).get("register")
+                report.checks.append(
+                    protection.flags_of_the_sender(stage, table, layout, policy, report.register, before)
+                )
             if policy == "hold":
                 report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
         columns = [row[0] for row in stage.execute(

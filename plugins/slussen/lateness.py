@@ -1,0 +1,72 @@
+"""When an interchange is late: an integration's four times against its interval, in Stockholm. Knows no Airflow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from slussen.errors import CallError
+
+if TYPE_CHECKING:
+    from slussen.integration import Times
+
+STOCKHOLM = ZoneInfo("Europe/Stockholm")
+WRITTEN = re.compile(r"(?:\+(\d+)d )?([01]\d|2[0-3]):([0-5]\d)")
+Colour = Literal["green", "amber", "red"]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The four times of one interval, in UTC."""
+
+    expected: datetime
+    amber: datetime
+    red: datetime
+    cutoff: datetime
+
+    def colour(self, now: datetime) -> Colour:
+        """How late something is that hasn't come yet."""
+        return "green" if now < self.amber else "amber" if now < self.red else "red"
+
+    def passed(self, now: datetime) -> str:
+        """The last of the four that is over: nothing, ``expected``, ``amber``, ``red`` or ``cutoff``."""
+        over = [name for name in ("expected", "amber", "red", "cutoff") if getattr(self, name) <= now]
+        return over[-1] if over else ""
+
+
+def resolve(times: Times, start: datetime) -> Due:
+    """The times of the interval that begins at ``start``.
+
+    Raises:
+        CallError: a time is not written as 06:30 or +1d 06:30, or they are not in order.
+    """
+    due = Due(*(_moment(clock, start) for clock in (times.expected, times.amber, times.red, times.cutoff)))
+    if not due.expected <= due.amber <= due.red <= due.cutoff:
+        raise CallError(f"{times}: expected, amber, red and cut-off must follow each other")
+    return due
+
+
+def eta(start: datetime, ended: Sequence[timedelta]) -> datetime | None:
+    """When it should be done, by how long after their intervals' starts the last ones were: the median."""
+    if not ended:
+        return None
+    return start + timedelta(seconds=median(lag.total_seconds() for lag in ended))
+
+
+def _moment(written: str, start: datetime) -> datetime:
+    """The first such clock time at or after ``start``, or so many days after it, in UTC.
+
+    A time that the spring skips is an hour later, of a doubled one the first counts.
+    """
+    match = WRITTEN.fullmatch(written)
+    if match is None:
+        raise CallError(f"{written!r}: write a time as 06:30, or +1d 06:30")
+    days, clock = int(match[1] or 0), time(int(match[2]), int(match[3]))
+    day = start.astimezone(STOCKHOLM).date()
+    first = day if datetime.combine(day, clock, STOCKHOLM).astimezone(UTC) >= start else day + timedelta(days=1)
+    return datetime.combine(first + timedelta(days=days), clock, STOCKHOLM).astimezone(UTC)
