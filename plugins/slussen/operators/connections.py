@@ -12,7 +12,7 @@ from slussen.integration import Endpoint
 
 if TYPE_CHECKING:
     from slussen.pgp import Key
-    from slussen.transports import Transport
+    from slussen.transports import Source, Transport
     from slussen.wrapping import Keys
 
 
@@ -54,6 +54,11 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
             return Mvs(**login, record_length=record_length, text=text, **_secured(extra))
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def source(endpoint: Endpoint, record_length: int = 0) -> Source:
+    """What files are collected from: any transport, or a messenger."""
+    return transport(endpoint, record_length)
 
 
 def _names(extra: dict[str, Any]) -> dict[str, str]:
