@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
@@ -36,8 +36,14 @@ FORM = {"school": "10480000", "course_group": "MATMAT01a-1", "period": "2026-01"
 
 
 def catalogue() -> dict[str, Integration]:
-    """The integrations of the DAG files, by their keys."""
-    return {row.integration.key: row.integration for row in rows()}
+    """The integrations of the DAG files, by their keys; of a delivery of several files each is one."""
+    found = {row.integration.key: row.integration for row in rows()}
+    for i in list(found.values()):
+        for part in i.parts:
+            source, target = replace(i.source, sql=part.sql), replace(i.target, name=part.name)
+            key = f"{i.key}_{part.key}"
+            found[key] = replace(i, key=key, layout=part.layout, source=source, target=target, parts=())
+    return found
 
 
 @dataclass
