@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.operators.base import StepOperator, ledger
-from slussen.operators.channels import channel
 
 
 class NotifyOperator(StepOperator):
@@ -29,6 +28,7 @@ class NotifyOperator(StepOperator):
 
     def execute(self, context: Context) -> None:
         from slussen.notifications import proof, tell
+        from slussen.operators.channels import channel
 
         if not self.manifest:
             raise AirflowSkipException(f"{self.integration.key}: nothing was delivered")
