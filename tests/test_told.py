@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from slussen.manifest import Manifest
 from slussen.payloads import PayloadStore
 from tests.test_notifications import Gateway, connect
 
+DATABASES = itertools.count()
 DAG_FILE = """
 import sys
 from airflow.sdk import DAG
@@ -72,7 +74,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
 def ledger(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     from psycopg.conninfo import conninfo_to_dict
 
-    dsn = postgres.dsn("told")
+    dsn = postgres.dsn(f"told{next(DATABASES)}")
     migrate(dsn, settings.SQL / "migrations" / "slussen")
     parts = conninfo_to_dict(dsn)
     connect(monkeypatch, "SLUSSEN", conn_type="postgres", host=parts.get("host"), port=int(parts.get("port") or 5432),
@@ -134,6 +136,9 @@ def test_not_told_it_is_delivered_all_the_same_and_told_when_it_is_tried_again(
     assert (flow.partner / "a.txt").read_bytes() == b"a\n"
     kinds = [e.kind for e in ledger.events(flow.interchange)]
     assert kinds.count("delivered") == 1
+    assert not ledger.events("watch/transport/told_partner")  # the partner has done nothing wrong
+    watch = ledger.events(f"watch/notify/{flow.interchange.removesuffix('-1')}")
+    assert [e.kind for e in watch if e.kind in ("alarm", "recovered")] == ["alarm", "recovered"]
     assert [k for k in kinds if k.endswith(("notified", "notifying"))] == [
         "notifying", "unnotified", "notifying", "notified"
     ]  # fmt: skip
