@@ -185,6 +185,7 @@ class Airflow:
             "core.simple_auth_manager_passwords_file": self._passwords,
             "core.execution_api_server_url": f"{self.url}/execution/",
             "core.xcom_backend": "slussen.xcom.ManifestXCom",
+            "core.sensitive_var_conn_names": "seal_key",  # of an extra: the UI shows it to nobody
             "database.sql_alchemy_conn": metadata,
             "api.base_url": self.url,
             "api.workers": 1,
