@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slussen import watching
 from slussen.collection import Changed, NotOurs, claimed, collect, put_away, unfinished
 from slussen.errors import TransportError, TransportRefused
+from slussen.transports import Missing
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
@@ -46,7 +47,7 @@ class Taking:
 
     def take(self, stood_still: Collection[str], most: int) -> None:
         """Take what is whole, at most so many: by its marker, or by the fingerprints of what has stood still."""
-        whole = watching.whole(self.seen, stood_still)
+        whole = watching.whole(self.seen, self.integration.source, stood_still)
         self.missing = watching.lacking(whole, self.wanted)
         if not self.missing:
             self._all(whole[: max(most, 0)])
@@ -65,6 +66,9 @@ class Taking:
                 in_a_row = 0
             except Changed as error:
                 self.log.warning("%s", error)
+            except Missing:  # another run has taken it, or its owner has taken it back
+                self.log.info("%r is gone", entry.name)
+                self.foreign.add(watching.fingerprint(entry))
             except TransportRefused as error:  # this file will never do: it isn't waited for
                 self.log.warning("%s", error)
                 self.refused.append(error)

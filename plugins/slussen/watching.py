@@ -63,9 +63,11 @@ class Watching:
         return [mark for mark, since in self._since.items() if now - since >= self._quiet]
 
 
-def whole(seen: Look, known: Collection[str]) -> list[Entry]:
+def whole(seen: Look, endpoint: Endpoint, known: Collection[str]) -> list[Entry]:
     """Those of the files that are whole: by their markers, or since they are as the trigger has observed them."""
-    return [e for e in seen.files if e.name in seen.markers or fingerprint(e) in known]
+    if endpoint.marker:
+        return [e for e in seen.files if e.name in seen.markers]
+    return [e for e in seen.files if fingerprint(e) in known]
 
 
 def patterns(integration: Integration) -> tuple[str, ...]:
