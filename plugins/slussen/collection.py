@@ -72,8 +72,8 @@ def collect(
     """Fetch one file, make it durable, write it to the ledger, then move it to the source's archive.
 
     The same content again (under this or another name) is recorded as a repeat and archived, not sent on. With an
-    ``occasion`` only the same content in the same run is, or a file of the same name and time; ``ours`` looks at the file's beginning; ``markers`` are put
-    away with it.
+    ``occasion`` only the same content in the same run is, or a file of the same name and time. ``ours`` looks at the
+    file's beginning; ``markers`` are put away with it.
 
     Raises:
         NotOurs: the file belongs to somebody else; it wasn't touched.
