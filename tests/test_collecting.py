@@ -245,10 +245,10 @@ def test_a_claim_on_a_field_that_there_is_none_of_is_said_at_once() -> None:
 
 def take(
     integration: Integration, source: Directory, store: PayloadStore, book: Any, *, run: str = "one",
-    known: Any = None, most: int = watching.MOST,
+    known: Any = None, most: int = watching.MOST, had: Any = (),
 ) -> Taking:  # fmt: skip
     """Take what has stood still: all there is, unless told otherwise."""
-    taking = Taking(integration, source, store, book, run, run, logging.getLogger("test"))
+    taking = Taking(integration, source, store, book, run, run, logging.getLogger("test"), had)
     taking.take([watching.fingerprint(e) for e in taking.seen.files] if known is None else known, most)
     return taking
 
@@ -324,6 +324,16 @@ def test_a_set_is_taken_whole_or_not_at_all(
         taking = take(SET, source, store, book)
     assert taking.missing == missing
     assert sorted(taking.taken) == ([] if missing else sorted(names))
+
+
+def test_a_run_killed_within_a_set_goes_on_with_the_rest(inbox: Path, store: PayloadStore, book: Any) -> None:
+    for name in ("P-1.txt", "G-1.txt"):
+        (inbox / name).write_bytes(name.encode())
+    with Directory(inbox) as source:
+        entry = source.entries("P-*")[0]
+        collect("kir", entry, source, store, book, "one")  # and no further
+        assert not take(SET, source, store, book, run="two").taken, "another run's half is none of this one's"
+        assert take(SET, source, store, book, had=["P-1.txt"]).taken == {"G-1.txt"}
 
 
 def test_a_file_is_whole_when_it_has_stood_still_for_a_quiet_time_by_our_own_clock(inbox: Path) -> None:
