@@ -117,6 +117,8 @@ def openssh() -> Iterator[Running]:
 def vsftpd(*, tls: bool = False) -> Iterator[Running]:
     program, s = found("usr/sbin/vsftpd"), Setting()
     (s.home / "empty").mkdir()
+    if os.geteuid() == 0:
+        os.chown(s.home, 0, 0)  # it refuses to serve a folder that its user may change
     yes = f"""
 ssl_enable=YES
 allow_anon_ssl=YES
@@ -138,7 +140,7 @@ anon_upload_enable=YES
 anon_mkdir_write_enable=YES
 anon_other_write_enable=YES
 anon_world_readable_only=NO
-anon_root={s.files}
+anon_root={s.home}
 anon_umask=022
 allow_writeable_chroot=YES
 ftp_username={s.owner.pw_name}
@@ -147,7 +149,10 @@ secure_chroot_dir={s.home}/empty
 seccomp_sandbox=NO
 {"" if os.geteuid() == 0 else "run_as_launching_user=YES"}
 {yes if tls else ""}""")  # fmt: skip
-    login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": "anonymous", "password": "x"}
+    login: dict[str, Any] = {
+        "host": "127.0.0.1", "port": s.port, "user": "anonymous", "password": "x",
+        "folder": "files",
+    }  # fmt: skip
     secured = {"tls": True, "ca": str(s.ca)} if tls else {}
     with started(s, [str(program), str(s.home / "vsftpd.conf")]):
         yield Running(s.files, lambda **more: Ftp(**login | secured | more))
