@@ -34,6 +34,7 @@ class Running:
 
     folder: Path
     open: Callable[..., Any]
+    login: dict[str, Any]
 
     def place(self) -> Place:
         return Place(self.open, emptied(self.folder), NAMES)
@@ -110,7 +111,7 @@ def openssh() -> Iterator[Running]:
         "private_key": s.private.export_private_key().decode(),
     }  # fmt: skip
     with started(s, [str(sshd), "-D", "-e", "-f", f"{s.home}/sshd_config"], user=user):
-        yield Running(s.files, lambda **more: Sftp(**login | more))
+        yield Running(s.files, lambda **more: Sftp(**login | more), login)
 
 
 @contextmanager
@@ -155,7 +156,7 @@ seccomp_sandbox=NO
     }  # fmt: skip
     secured = {"tls": True, "ca": str(s.ca)} if tls else {}
     with started(s, [str(program), str(s.home / "vsftpd.conf")]):
-        yield Running(s.files, lambda **more: Ftp(**login | secured | more))
+        yield Running(s.files, lambda **more: Ftp(**login | secured | more), login | secured)
 
 
 @contextmanager
@@ -194,10 +195,11 @@ SystemLog {s.home}/system.log
     login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": USER, "password": PASSWORD}
     with started(s, [str(program), "-n", "-c", str(s.home / "proftpd.conf")]):
         if sftp:
-            yield Running(s.files, lambda **m: Sftp(**login | {"host_key": s.host_key} | m))
+            login["host_key"] = s.host_key
+            yield Running(s.files, lambda **m: Sftp(**login | m), login)
         else:
             secured = {"tls": True, "ca": str(s.ca)} if tls else {}
-            yield Running(s.files, lambda **m: Ftp(**login | secured | m))
+            yield Running(s.files, lambda **m: Ftp(**login | secured | m), login | secured)
 
 
 SERVERS: dict[str, Callable[[], Any]] = {
