@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from queue import Queue
-from threading import Thread
 from typing import BinaryIO, Self
 
 from slussen.errors import CallError, TransportError, TransportRefused
@@ -19,7 +17,6 @@ from slussen.transports import Entry, Sink, aside_name, is_plain, temporary_name
 SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
 LARGE = 8 << 20  # bytes
 RESUMES = 10
-QUEUE = 16  # pieces that may wait for the sink
 OVERLAP = 1 << 20  # bytes that are compared again where a fetch goes on
 
 
@@ -46,8 +43,7 @@ class Pace:
 class Got:
     """What has come of a file: handed on, counted, its end kept; and what file it was, when it began.
 
-    The sink, which hashes and writes, works in a thread of its own beside the network. ``hashing`` keeps a hash too,
-    for servers that can tell theirs of a file's beginning. A context manager: at its end everything is in the sink.
+    ``hashing`` keeps a hash too, for servers that can tell theirs of a file's beginning.
     """
 
     def __init__(self, sink: Sink, *, hashing: bool) -> None:
@@ -57,44 +53,16 @@ class Got:
         self.sha256 = hashlib.sha256() if hashing else None
         self._tail: list[bytes] = []
         self._kept = 0
-        self._waiting = Queue[bytes](QUEUE)
-        self._thread: Thread | None = None
-        self._error: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._thread is not None:
-            self._waiting.put(b"")
-            self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
 
     def take(self, data: bytes) -> None:
-        """Raises whatever the sink has raised since."""
-        if self._thread is None:
-            self._thread = Thread(target=self._work, daemon=True, name="sink")
-            self._thread.start()
-        if self._error is not None:
-            raise self._error
-        self._waiting.put(data)
+        self._sink.write(data)
         if self.sha256 is not None:
             self.sha256.update(data)
         self.bytes += len(data)
         self._tail.append(data)
         self._kept += len(data)
-        if self._kept > 2 * OVERLAP:
-            self._tail = [self.last]
-            self._kept = len(self._tail[0])
-
-    def _work(self) -> None:
-        while data := self._waiting.get():
-            if self._error is None:
-                try:
-                    self._sink.write(data)
-                except BaseException as error:
-                    self._error = error
+        while self._kept - len(self._tail[0]) >= OVERLAP:
+            self._kept -= len(self._tail.pop(0))
 
     @property
     def last(self) -> bytes:
@@ -112,15 +80,15 @@ class Remote(ABC):
         server's hash of what has come or, where it has none, by the last of it."""
         if not is_plain(name):
             raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
-        with Got(sink, hashing=self._tells_hashes) as got:
-            for again in range(RESUMES + 1):
-                before = got.bytes
-                try:
-                    return self._fetch_on(name, got)
-                except TransportError:
-                    if self._connected or got.bytes < LARGE or got.bytes == before or again == RESUMES:
-                        raise
-                self._connect()
+        got = Got(sink, hashing=self._tells_hashes)
+        for again in range(RESUMES + 1):
+            before = got.bytes
+            try:
+                return self._fetch_on(name, got)
+            except TransportError:
+                if self._connected or got.bytes < LARGE or got.bytes == before or again == RESUMES:
+                    raise
+            self._connect()
         raise AssertionError("unreachable")
 
     def put(self, name: str, source: BinaryIO, size: int) -> None:
