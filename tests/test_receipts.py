@@ -206,6 +206,8 @@ def answer(ledger: Ledger, layout: str, key: str, of_: str, **more: Any) -> Answ
         ("navet_utfil", {"bestallningsid": "00000704-01AA-0001"}, {"bestallningsid": "00000704-01AA-0001"}),
         ("navet_utfil", {"namn_infil": "SKV-INFIL1.TXT"}, {"infil_till_grund": "SKV-INFIL1.TXT"}),
         ("csn_receipt", {"lopnummer": "000123"}, {"reported": "123"}),
+        ("csn_inack_reply", {"lopnummer": "000123"}, {"lopnummer": "123"}),
+        ("infodata_reply", {"lopnummer": "000123"}, {"lopnummer": "000123"}),
     ],
 )
 def test_an_answer_is_matched_by_what_it_repeats_of_the_question(
