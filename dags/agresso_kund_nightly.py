@@ -2,7 +2,10 @@
 
 from airflow.sdk import DAG
 
-from slussen import Integration, Window, day, directory, document, extract, sql, tags
+from slussen import Integration, Times, Window, day, directory, document, extract, sql, tags
+
+OWNER = "Utbildningsförvaltningen, avgiftsenheten"
+TIMES = Times(expected="20:00", amber="06:00", red="07:00", cutoff="07:30")
 
 f29 = Integration(
     key="f29",
@@ -14,8 +17,12 @@ f29 = Integration(
     target=directory("agresso_kund", "FD-F29-{day:%Y%m%d}-{number:04}.txt", encoding="iso8859-1"),
     layout="agresso_cs15",
     persons="mask",
+    owner=OWNER,
+    times=TIMES,
+    repeats="fine",
     sent=("f30",),
     remembers="customers",
+    envelope=("I-F29", "model 8"),
     decisions=(
         "?? in the file name is the administration's two letters: FD",
         "delta: customers new or changed since the last delivered F29, and all in tonight's F30; repeats are fine",
@@ -33,11 +40,14 @@ f30 = Integration(
     target=directory("agresso_kund", "FD-F30-{day:%Y%m%d}-{number:04}.txt", encoding="iso8859-1"),
     layout="agresso_lg04",
     persons="mask",
+    owner=OWNER,
+    times=TIMES,
     due="f30_due.sql",
     not_due="not a night of the debiting calendar",
     sent=("f30",),
     remembers="key",
     references=("f29", "f102"),
+    envelope=("I-F30", "model 8"),
     decisions=(
         "runs on the nights that BoSko's debiting calendar names, else ends as skipped",
         "delta: debitings that are in no interchange that was sent or still may be; repeats are duplicates",

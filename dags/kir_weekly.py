@@ -3,7 +3,7 @@
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from slussen import At, Integration, day, directory, document, extract, load, mvs, sql, tags
+from slussen import At, Integration, Times, day, document, extract, load, mvs, sql, tags, x400
 
 kir = Integration(
     key="kir",
@@ -11,14 +11,21 @@ kir = Integration(
     title="Population notices: persons and addresses",
     sender="KIR",
     receiver="BoSko",
-    source=directory("kir_inbox", "*.txt", encoding="cp1252"),
+    source=x400("kir_x400", "*.txt", encoding="cp1252"),
     target=sql("bosko", "kir_merge.sql"),
     layout="navet_utfil",
     persons="pass",
     persons_reason="our own register: the flags are what it is for, and the gate conserves them",
+    times=Times(expected="05:00", amber="07:00", red="09:00", cutoff="+1d 05:00"),
+    missing="warn",
+    without={
+        "canaries": "nothing leaves: the file is merged into our own database",
+        "duplicates": "a notice may be told again, and the merge then changes nothing; the same file again is known "
+        "when it is collected",
+    },
     envelope=("via Navet",),
     decisions=(
-        "comes by directory for now, by X.400 with the transports",
+        "a file that doesn't come is warned of: the register stays as it was last told",
         "Monday 05:00, also on holidays",
         "a file older than what a person already has changes nothing for that person",
     ),
@@ -33,6 +40,8 @@ kir_mvs = Integration(
     target=mvs("hanna_mvs", "ADS.N99.KIR.TEMP"),
     layout="pknod",
     persons="mask",
+    times=Times(expected="05:00", amber="08:00", red="10:00", cutoff="+1d 05:00"),
+    repeats="fine",
     decisions=(
         "after kir has merged at least one file",
         "PKNOD's record stands in for the unpublished layout of ADS.N99.KIR.TEMP",

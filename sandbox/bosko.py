@@ -8,11 +8,10 @@ from typing import Any
 
 import psycopg
 
-from sandbox import names
+from sandbox import names, school
 from sandbox.population import TERMS, Person, Population, canaries
 
 COLUMNS = [name for _, name in TERMS if name != "arendetyp"]
-FEES = (("Barnomsorg 1-2 år heltid", 168200), ("Barnomsorg 3-5 år heltid", 112100), ("Barnomsorg deltid", 84000))
 LONG = "Ingegärd Désirée Solbritt Ragnfrid Gyllenhammarsson Rosenqvastén"  # 64 letters: CS15 has 50
 
 
@@ -24,6 +23,7 @@ def fill(dsn: str, seed: int, size: int, today: date) -> Population:
     with psycopg.connect(dsn) as connection:
         _persons(connection, people, before)
         _units_and_customers(connection, people, before, Random(seed))
+        school.fill(connection, people, today, Random(seed), before)
     return population
 
 
@@ -57,8 +57,8 @@ def debit(dsn: str, night: date) -> None:
     """Debit every placed child for the next month that isn't, and name the night in the debiting calendar; once."""
     made = datetime(night.year, night.month, night.day, tzinfo=UTC)
     with psycopg.connect(dsn) as connection:
-        last = connection.execute("select max(period) from bosko.debiting").fetchone()
-        period = _after(int(last[0])) if last and last[0] else night.year * 100 + night.month
+        last = connection.execute("select max(period) from bosko.debiting where area = 'preschool'").fetchone()
+        period = school.after(int(last[0])) if last and last[0] else night.year * 100 + night.month
         named = connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
         if not named.rowcount:
             return
@@ -67,22 +67,43 @@ def debit(dsn: str, night: date) -> None:
             insert into bosko.debiting (id, customer, child, period, fee_text, amount, created_at)
             select coalesce((select max(id) from bosko.debiting), 0)
                     + row_number() over (order by p.child, r.relation_personnr),
-                r.relation_personnr, p.child, %(period)s, p.fee_category,
-                case p.fee_category when %(one)s then 1682.00 when %(two)s then 1121.00 else 840.00 end, %(made)s
+                r.relation_personnr, p.child, %(period)s, p.fee_category, f.monthly, %(made)s
             from bosko.placement p
+            join bosko.fee_category f on f.name = p.fee_category
             join lateral (
                 select relation_personnr from bosko.relation
                 where personnr = p.child and typ = 'V' order by no limit 1
             ) r on true
             join bosko.customer c on c.personnr = r.relation_personnr
+            where p.form = 'FSK'
             """,
-            {"period": period, "made": made, "one": FEES[0][0], "two": FEES[1][0]},
+            {"period": period, "made": made},
         )
 
 
-def _after(period: int) -> int:
-    year, month = divmod(period, 100)
-    return year * 100 + month + 1 if month < 12 else (year + 1) * 100 + 1
+def debit_again(dsn: str, night: date) -> int:
+    """The last month's debitings once more, under new numbers, as a job that ran twice leaves them; how many."""
+    made = datetime(night.year, night.month, night.day, tzinfo=UTC)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("insert into bosko.debiting_calendar values (%s) on conflict do nothing", (night,))
+        again = connection.execute(
+            """
+            insert into bosko.debiting (id, customer, child, period, fee_text, amount, created_at, area, external)
+            select (select max(id) from bosko.debiting) + row_number() over (order by id),
+                customer, child, period, fee_text, amount, %s, area, external
+            from bosko.debiting
+            where area = 'preschool' and period = (select max(period) from bosko.debiting where area = 'preschool')
+            """,
+            (made,),
+        )
+        return again.rowcount
+
+
+def debit_once(dsn: str, night: date) -> int:
+    """What ``debit_again`` made is taken away again; how many."""
+    made = datetime(night.year, night.month, night.day, tzinfo=UTC)
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("delete from bosko.debiting where created_at = %s", (made,)).rowcount
 
 
 def touch(dsn: str, at: datetime, count: int) -> list[str]:
@@ -179,19 +200,19 @@ def _units_and_customers(
     contact = {c["personnr"]: c for c in _canary_contacts()}
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into bosko.school_unit values (%s, %s)",
+            "insert into bosko.school_unit (code, name) values (%s, %s)",
             [(f"{18010000 + n}", unit) for n, unit in enumerate(names.UNITS)],
         )
         placed = [p for p in people if not p.adult and p.relations and "2020" <= p.personnr < "2025"]
         placed += [p for p in canaries() if not p.adult]
         cursor.executemany(
             "insert into bosko.placement (child, unit, fee_category, starts) values (%s, %s, %s, %s)",
-            [(p.personnr, f"{18010000 + random.randrange(len(names.UNITS))}", random.choice(FEES)[0], date(2025, 8, 18))
-             for p in placed],
+            [(p.personnr, f"{18010000 + random.randrange(len(names.UNITS))}", random.choice(school.PRESCHOOL_FEES)[1],
+              date(2025, 8, 18)) for p in placed],
         )  # fmt: skip
         payers = dict.fromkeys(p.relations[0][0] for p in placed)
         cursor.executemany(
-            "insert into bosko.customer values (%s, %s, %s, %s)",
+            "insert into bosko.customer (personnr, telephone, e_mail, changed_at) values (%s, %s, %s, %s)",
             [(n, contact[n]["phone"], contact[n]["email"], at) if n in contact
              else (n, f"08-5080{random.randrange(1000, 9999)}", None, at) for n in payers],
         )  # fmt: skip

@@ -215,7 +215,8 @@ def test_f29_has_what_changed_since_and_all_of_tonights_invoices(session: psycop
     ordinary = FIRST_DAY + timedelta(days=1)
     assert extract(session, "f29.sql", day=ordinary, since=f"{FIRST_DAY} 19:00Z") == []
     session.execute(
-        "update bosko.customer set changed_at = %s where personnr = (select min(personnr) from bosko.customer)",
+        "update bosko.customer set changed_at = %s"
+        " where personnr = (select min(personnr) from bosko.customer where preschool)",
         (f"{ordinary} 12:00Z",),
     )
     assert len(extract(session, "f29.sql", day=ordinary, since=f"{FIRST_DAY} 19:00Z")) == 1

@@ -5,7 +5,7 @@ with tonight as (
     select distinct d.customer
     from bosko.debiting d
     cross join run
-    where d.created_at <= run.now
+    where d.area = 'preschool' and d.created_at <= run.now
         and exists (select from bosko.debiting_calendar where night = run.day)
         and not exists (select from sent where sent.integration = 'f30' and sent.key = d.id::text)
 )
@@ -34,6 +34,6 @@ from bosko.customer c
 join bosko.person p on p.personnr = c.personnr
 join bosko.mailing m on m.personnr = c.personnr
 cross join run
-where (greatest(c.changed_at, p.changed_at) > run.since and greatest(c.changed_at, p.changed_at) <= run.now)
+where (c.preschool and greatest(c.changed_at, p.changed_at) > run.since and greatest(c.changed_at, p.changed_at) <= run.now)
     or c.personnr in (select customer from tonight)
 order by p.personnr

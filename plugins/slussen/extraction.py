@@ -1,14 +1,15 @@
 """From a database's query to the interchange's stage. Knows no Airflow.
 
-The query reads two temporary relations, so that it runs in psql as it is: ``run`` (one row: ``start``, ``end``,
-``day``, ``now``, ``since``) and ``sent`` (``integration``, ``key``: what may not go again).
+The query reads temporary relations, so that it runs in psql as it is: ``run`` (one row: ``start``, ``end``, ``day``,
+``now``, ``since``), ``sent`` (``integration``, ``key``: what may not go again) and, where a form has ordered the run,
+``form`` (one row: what was filled in, by name).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ def extract(
     source: str,
     target: str,
     sql: Path,
+    form: Mapping[str, str] | None = None,
 ) -> Extracted:
     """Run the integration's query and stage its rows, typed by the layout.
 
@@ -70,18 +72,21 @@ def extract(
 
     with connect(source) as bosko, connect(target) as slussen, redacted(f"{integration.key}: extract"):
         _relations(bosko, ledger, slussen, integration, interchange, (start, end, day, now, since))
+        if form:
+            _form(bosko, form)
         if integration.due and not _is_due(bosko, (sql / integration.due).read_text()):
             return Extracted(empty, integration.not_due)
         query = (sql / integration.source.sql).read_text().rstrip().rstrip(";")
         counts: dict[str, int] = {}
+        sums: dict[str, int] = {}
         schema = stage_schema(layout)
         stage.create(slussen, table, schema)
-        batches = _typed(stage.read(bosko, query), schema, counts, integration)
+        batches = _typed(stage.read(bosko, query), schema, counts, sums, integration)
         copied = stage.copy_in(slussen, table, batches)
         slussen.commit()
     if not copied.rows:
-        return Extracted(empty, "nothing new since the last delivery" if since != "-infinity" else "nothing to send")
-    totals = {f"records.{kind}": n for kind, n in counts.items()}
+        return Extracted(empty, _nothing(ledger, integration, interchange))
+    totals = {f"records.{kind}": n for kind, n in counts.items()} | {f"sum.{name}": n for name, n in sums.items()}
     manifest = empty.but(
         records=copied.rows,
         layout=layout.name,
@@ -122,6 +127,37 @@ def _since(ledger: Ledger, integration: Integration, interchange: str) -> str:
     return str(staged["now"]) if staged else "-infinity"
 
 
+def _nothing(ledger: Ledger, integration: Integration, interchange: str) -> str:
+    """Since when there has been nothing: the last run before this one that looked, in Stockholm time."""
+    from zoneinfo import ZoneInfo
+
+    stockholm = ZoneInfo("Europe/Stockholm")
+    key, stamp = f"{integration.key}-", "%Y%m%dT%H%M%SZ"
+    mine = _moment(interchange.removeprefix(key), stamp)
+    looked = [_moment(i.id.removeprefix(key), stamp) for i in ledger.interchanges(integration=integration.key)]
+    before = max((at for at in looked if at is not None and mine is not None and at < mine), default=None)
+    if before is None or mine is None:
+        return "nothing to send"
+    same_day = before.astimezone(stockholm).date() == mine.astimezone(stockholm).date()
+    return f"nothing since {before.astimezone(stockholm):{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}"
+
+
+def _moment(stamp: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(stamp, form).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _form(bosko: psycopg.Connection, form: Mapping[str, str]) -> None:
+    from psycopg import sql as pg
+
+    columns = pg.SQL(", ").join(pg.SQL("{} text").format(pg.Identifier(name)) for name in form)
+    bosko.execute(pg.SQL("create temporary table form ({}) on commit drop").format(columns))
+    places = pg.SQL(", ").join([pg.Placeholder()] * len(form))
+    bosko.execute(pg.SQL("insert into form values ({})").format(places), list(form.values()))
+
+
 def _relations(
     bosko: psycopg.Connection,
     ledger: Ledger,
@@ -150,9 +186,16 @@ def _is_due(bosko: psycopg.Connection, query: str) -> bool:
 
 
 def _typed(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, counts: dict[str, int], integration: Integration
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    counts: dict[str, int],
+    sums: dict[str, int],
+    integration: Integration,
 ) -> Iterator[pa.RecordBatch]:
-    """The query's batches with the stage's columns: numbered, cast, and null where the query says nothing."""
+    """The query's batches with the stage's columns: numbered, cast, and null where the query says nothing.
+
+    Counts the records by type, and sums up what is an amount, in its smallest unit (öre).
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -170,6 +213,8 @@ def _typed(
                 column = pa.array(range(number + 1, number + n + 1), pa.int64())
             elif field.name in batch.schema.names:
                 column = pc.cast(batch.column(field.name), field.type)
+                if pa.types.is_decimal(field.type) and (total := pc.sum(column).as_py()) is not None:
+                    sums[field.name] = sums.get(field.name, 0) + int(total.scaleb(field.type.scale))
             else:
                 column = pa.nulls(n, field.type)
             columns.append(column)

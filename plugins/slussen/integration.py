@@ -32,7 +32,7 @@ class Endpoint:
 
     transport: Transport
     connection: str
-    name: str = ""  # delivering: a template of {day} {number} {source}; collecting: a pattern
+    name: str = ""  # delivering: a template of {day} {number} {source} and a form's fields; collecting: a pattern
     encoding: str = ""
     frame: Frame = ""
     replace: str = ""  # a table in include/replacements, for letters that the encoding lacks
@@ -145,7 +145,8 @@ class Integration:
     ``repeats``: may the same content come, or be sent, again? ``without`` names the duties of the gate that make no
     sense here, each with its reason. ``receipts`` are expected for each delivery; ``answers`` is the integration whose
     questions this one answers. ``proof`` are the connections (mail, SMS) that are told of each delivery. ``owner`` is
-    who decides about the integration at the city, ``contact`` who is asked at night.
+    who decides about the integration at the city, ``contact`` who is asked at night. ``form`` names the run's
+    parameters that a person fills in, where a run stands for a form and not for an interval.
     """
 
     key: str
@@ -175,6 +176,7 @@ class Integration:
     answers: str = ""
     proof: tuple[str, ...] = ()
     without: Mapping[Duty, str] = field(default_factory=dict)
+    form: tuple[str, ...] = ()
     envelope: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
 

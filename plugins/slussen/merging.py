@@ -1,21 +1,24 @@
 """From the stage into BoSko's database: one transaction, and none the second time. Knows no Airflow.
 
 The merge reads three temporary relations: ``incoming`` (the stage's columns), ``file`` (one row: ``interchange``,
-``effective``, ``sha256``) and ``run`` (one row: ``now``). Its last statement returns counts by name.
+``effective``, ``sha256``, ``header``) and ``run`` (one row: ``now``). Its last statement returns counts by name.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slussen.errors import StageGone, redacted
+from slussen.errors import CallError, StageGone, redacted
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
     from slussen.ledger import Ledger
     from slussen.manifest import Manifest
+
+EFFECTIVE = ("effektuerad", "framstalld_datum")  # what headers call the day that a file is about
 
 
 def merge(
@@ -34,6 +37,7 @@ def merge(
     interchanges that it has loaded.
 
     Raises:
+        CallError: the file's header names no day.
         TechnicalError: a database failed, or the stage is not what the manifest says.
     """
     from psycopg import sql as pg
@@ -49,11 +53,13 @@ def merge(
         ).fetchone()
         columns = definition[0] if definition else ""
         bosko.execute(pg.SQL("create temporary table incoming ({}) on commit drop").format(pg.SQL(columns)))
-        bosko.execute("create temporary table file (interchange text, effective date, sha256 text) on commit drop")
+        bosko.execute(
+            "create temporary table file (interchange text, effective date, sha256 text, header jsonb) on commit drop"
+        )
         bosko.execute("create temporary table run (now timestamptz) on commit drop")
         bosko.execute(
-            "insert into file values (%s, %s::date, %s)",
-            (manifest.interchange, manifest.header["effektuerad"], manifest.sha256),
+            "insert into file values (%s, %s::date, %s, %s)",
+            (manifest.interchange, _effective(manifest), manifest.sha256, json.dumps(manifest.header)),
         )
         bosko.execute("insert into run values (%s)", (now,))
         out_of = pg.SQL("copy {} to stdout (format binary)").format(stage)
@@ -79,3 +85,11 @@ def merge(
     if not any(e.kind == "merged" for e in ledger.events(manifest.interchange)):
         ledger.append(manifest.interchange, "merged", {"counts": counts}, integration=integration.key)
     return counts
+
+
+def _effective(manifest: Manifest) -> str:
+    """The day that the file is about: what is older never overwrites what is newer."""
+    day = next((manifest.header[name] for name in EFFECTIVE if name in manifest.header), None)
+    if day is None:
+        raise CallError(f"{manifest.integration}: its header has none of {', '.join(EFFECTIVE)}: a merge needs a day")
+    return day

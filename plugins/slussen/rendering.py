@@ -7,7 +7,7 @@ a content can't be made again: a repeat of the same plain bytes finds it in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,16 @@ if TYPE_CHECKING:
 
 
 def render(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, *, day: date,
+    integration: Integration,
+    manifest: Manifest,
+    ledger: Ledger,
+    store: PayloadStore,
+    database: str,
+    *,
+    day: date,
+    form: Mapping[str, str] | None = None,
     keys: Keys | None = None,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Mask, render and scan the stage in one pass; fix the result as the interchange's content.
 
     Raises:
@@ -46,7 +53,7 @@ def render(
     layout = layouts.load(integration.layout)
     target = integration.target
     number = ledger.number(integration.key, manifest.interchange)
-    name = target.name.format(day=day, number=number, source=manifest.name)
+    name = target.name.format(day=day, number=number, source=manifest.name, **(form or {}))
     findings = Findings()
     tally = persons.Counts()
     with connect(database) as slussen, redacted(f"{integration.key}: render"):
@@ -61,9 +68,9 @@ def render(
         slussen.rollback()
         _refuse(integration, name, findings, scan, layout)
         written = sum(rendered.totals.get(f"records.{kind}", 0) for kind in layout.data_types)
-        if written != manifest.records:
+        if written + tally.blocked != manifest.records:
             raise StageGone(
-                f"{manifest.interchange}: the stage holds {written} records, the manifest says "
+                f"{manifest.interchange}: the stage holds {written + tally.blocked} records, the manifest says "
                 f"{manifest.records}. Next: clear extract, the stage is made again"
             )
         remembered.save(slussen, manifest.interchange)

@@ -15,13 +15,14 @@ from slussen.operators import (
     GateOperator,
     MergeOperator,
     NotifyOperator,
+    OfferOperator,
     RenderOperator,
     StageOperator,
 )
 
 
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
-    """BoSko's database to a partner's file: extract → gate → render → deliver → acknowledge.
+    """A database to a partner's file: extract → gate → render → deliver (offer, where it is downloaded) → acknowledge.
 
     An integration of several parts does all but the last for each: one delivery, both or neither.
     Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
@@ -33,9 +34,12 @@ def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> T
                 with TaskGroup(member.part):
                     contents.append(_content(member, trigger_rule).output)
             _then(integration, DeliverSetOperator(task_id="deliver", integration=integration, manifests=contents))
+            return group
+        content = _content(integration, trigger_rule).output
+        if integration.target.transport == "download":
+            OfferOperator(task_id="offer", integration=integration, manifest=content)
         else:
-            content = _content(integration, trigger_rule)
-            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=content.output))
+            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=content))
     return group
 
 

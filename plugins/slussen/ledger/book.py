@@ -157,6 +157,12 @@ class Ledger:
                 continue
             return number
 
+    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query of ours, which changes nothing."""
+        with self._connection() as connection:
+            connection.read_only = True
+            return connection.execute(query.encode(), values).fetchall()
+
     def sending(self, message: str) -> Event | None:
         """The last attempt to send the message of this id, of whatever interchange."""
         where = "kind = 'sending' and data ->> 'message' = %s order by seq desc limit 1"
@@ -171,11 +177,6 @@ class Ledger:
         """The answers to questions of this integration, in the order in which they came."""
         return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
 
-    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """The rows of a query of ours, which changes nothing."""
-        with self._connection() as connection:
-            connection.read_only = True
-            return connection.execute(query.encode(), values).fetchall()
 
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""

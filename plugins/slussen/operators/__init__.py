@@ -8,6 +8,7 @@ from slussen.operators.extract import ExtractOperator
 from slussen.operators.gate import GateOperator
 from slussen.operators.merge import MergeOperator
 from slussen.operators.notify import NotifyOperator
+from slussen.operators.offer import OfferOperator
 from slussen.operators.render import RenderOperator
 from slussen.operators.stage import StageOperator
 
@@ -21,6 +22,7 @@ __all__ = [
     "GateOperator",
     "MergeOperator",
     "NotifyOperator",
+    "OfferOperator",
     "RenderOperator",
     "StageOperator",
 ]

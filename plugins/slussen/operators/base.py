@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 from abc import abstractmethod
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator, Context, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralError
 
 from slussen import clock, settings
 from slussen.errors import (
@@ -21,6 +22,7 @@ from slussen.errors import (
     StageGone,
     TechnicalError,
     TransportError,
+    TransportRefused,
     describe,
 )
 from slussen.integration import Integration
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 RETRY_DELAY = timedelta(seconds=15)
+JITTER = 0.25  # so that tasks which a partner's outage has stopped at the same time don't come back at the same time
 
 
 class PassingFaults(RetryPolicy):
@@ -42,26 +45,36 @@ class PassingFaults(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)
         if isinstance(exception, TransportError):
-            return RetryDecision.retry(RETRY_DELAY * 2 ** (try_number - 1), reason="the partner, or the way there")
-        if isinstance(exception, TechnicalError):
-            return RetryDecision.retry(RETRY_DELAY, reason="ours, and it may pass")
+            delay = RETRY_DELAY * 2 ** (try_number - 1) * jitter
+            return RetryDecision.retry(delay, reason="the partner, or the way there")
+        if isinstance(exception, TechnicalError | TaskDeferralError):  # the latter: the triggerer was away
+            return RetryDecision.retry(RETRY_DELAY * jitter, reason="ours, and it may pass")
         return RetryDecision.fail("final: trying again gives the same")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the steps see it. ``start`` and ``end`` are the data interval, ``now`` is the run's clock (UTC)."""
+    """A run as the steps see it. ``start`` and ``end`` are the data interval, ``now`` is the run's clock (UTC).
+
+    ``params`` are what a form was filled in with, if the run has one.
+    """
 
     run_id: str
     start: datetime | None
     end: datetime | None
     now: datetime
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: Context) -> Run:
         interval = context.get("data_interval_start"), context.get("data_interval_end")
-        return cls(context["run_id"], *interval, clock.now(context))
+        return cls(context["run_id"], *interval, clock.now(context), dict(context.get("params") or {}))
+
+    def form(self, integration: Integration) -> dict[str, str]:
+        """What the integration's form was filled in with, by name."""
+        return {name: str(self.params[name]) for name in integration.form if name in self.params}
 
     @property
     def day(self) -> date:
@@ -70,12 +83,27 @@ class Run:
 
         return (self.start or self.now).astimezone(ZoneInfo("Europe/Stockholm")).date()
 
+    @property
+    def occasion(self) -> str:
+        """What tells this run's files from the same ones of another run, where repeats are legitimate."""
+        from datetime import UTC
+
+        return self.start.astimezone(UTC).isoformat() if self.start else self.run_id
+
     def interchange(self, integration: Integration) -> str:
-        """The id of the interchange that this run's interval stands for.
+        """The id of the interchange that this run's interval, or its form, stands for.
 
         Raises:
-            AirflowFailException: the run has no interval, so that a repeat could not be told from a new one.
+            AirflowFailException: the run has neither, so that a repeat could not be told from a new one.
         """
+        if integration.form:
+            form = self.form(integration)
+            if missing := [name for name in integration.form if not form.get(name)]:
+                raise AirflowFailException(f"{integration.key}: the form says nothing of {', '.join(missing)}")
+            from hashlib import sha256
+
+            told = "\n".join(f"{name}={form[name]}" for name in sorted(form))
+            return f"{integration.key}-{sha256(told.encode()).hexdigest()[:12]}"
         if self.start is None:
             raise AirflowFailException(
                 f"{integration.key}: this run has no data interval. Start it with a logical date and both ends "
@@ -90,7 +118,8 @@ class Run:
 def boundary(integration: Integration, interchange: str, doing: str, log: logging.Logger | Any) -> Iterator[None]:
     """No library's words get past this line, and what is final is written to the ledger before the task ends.
 
-    A fault of the content quarantines the interchange; a name taken by another file holds it.
+    A fault of the content quarantines the interchange; a name taken by another file holds it; any other is written
+    down as ``failed``, and the retry policy decides.
     """
     try:
         yield
@@ -101,10 +130,15 @@ def boundary(integration: Integration, interchange: str, doing: str, log: loggin
     except NameTaken as error:
         ledger().append(interchange, "held", {"at": doing, "reason": str(error)}, integration=integration.key)
         raise AirflowFailException(str(error)) from None
-    except (SlussenError, AirflowException):
+    except SlussenError as error:
+        say_failed(integration, interchange or f"watch/{integration.key}", doing, error)
+        raise
+    except AirflowException:
         raise
     except Exception as error:
-        raise TechnicalError(f"{integration.key}: {doing}: {describe(error)}") from None
+        ours = TechnicalError(f"{integration.key}: {doing}: {describe(error)}")
+        say_failed(integration, interchange or f"watch/{integration.key}", doing, ours)
+        raise ours from None
 
 
 def quarantine(integration: Integration, interchange: str, doing: str, error: ContentError) -> None:
@@ -115,6 +149,21 @@ def quarantine(integration: Integration, interchange: str, doing: str, error: Co
         {"at": doing, "findings": [f.as_dict() for f in error.findings[:100]], "total": error.total},
         integration=integration.key,
     )
+
+
+def say_failed(integration: Integration, stream: str, doing: str, error: SlussenError) -> None:
+    """Record whose fault stopped a step: the partner's (``transport``, or for good ``refused``), or ours."""
+    whose = {TransportError: "transport", TransportRefused: "refused"}
+    kind = next((name for kind, name in whose.items() if isinstance(error, kind)), "technical")
+    data = {"class": kind, "at": doing, "code": type(error).__name__, "reason": str(error)[:500]}
+    with suppress(TechnicalError):  # the ledger itself may be what is away
+        ledger().append(stream, "failed", data, integration=integration.key)
+
+
+def last_try(context: Context) -> bool:
+    """Will Airflow not try this task again by itself?"""
+    ti = context["ti"]
+    return ti.try_number > ti.max_tries
 
 
 def ledger() -> Ledger:
@@ -180,6 +229,7 @@ def extracted(integration: Integration, run: Run) -> Extracted:
         source=dsn(integration.source.connection),
         target=dsn("slussen"),
         sql=settings.SQL,
+        form=run.form(integration),
     )
 
 

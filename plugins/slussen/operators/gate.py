@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -47,16 +47,16 @@ class GateOperator(HITLOperator):
     def execute(self, context: Context) -> Any:
         manifest = Manifest.from_dict(self.manifest)
         name_the_map_index(context, manifest)
+        run = Run.of(context)
         with boundary(self.integration, manifest.interchange, "gate", self.log):
             try:
-                verdict, table = self._judge(manifest)
+                verdict, table = self._judge(manifest, run.now)
             except StageGone:
                 manifest = staged_again(self.integration, manifest, context)
                 self.log.warning("%s: its stage was gone, and is made again", manifest.interchange)
-                verdict, table = self._judge(manifest)
+                verdict, table = self._judge(manifest, run.now)
         if verdict != "hold":
             return manifest.as_dict()
-        run = Run.of(context)
         # Seconds, since what pendulum's times leave between them is no timedelta that Airflow can send on.
         left = timedelta(seconds=(run.end - run.now).total_seconds()) if run.end and run.end > run.now else PATIENCE
         self.subject = f"{manifest.interchange}: held. Let it go on?"
@@ -81,17 +81,19 @@ class GateOperator(HITLOperator):
             raise AirflowFailException(f"{manifest.interchange}: refused by {by}; nothing was sent")
         return manifest.as_dict()
 
-    def _judge(self, manifest: Manifest) -> tuple[str, str]:
+    def _judge(self, manifest: Manifest, now: datetime) -> tuple[str, str]:
         """Run the gate and write its verdict and report to the ledger."""
         import json
 
         from slussen.errors import Finding
-        from slussen.history import delivered, last, last_delivered
+        from slussen.history import delivered, last, last_delivered, sent
         from slussen.payloads import PayloadStore
+        from slussen.quality import suite as suites
+        from slussen.quality.duties import Duties, reasons
         from slussen.quality.gate import run_gate
         from slussen.records import layout as layouts
 
-        book = ledger()
+        book, suite = ledger(), suites.load(self.integration.key)
         events = book.events(manifest.interchange)
         staged = next(e for e in reversed(events) if e.kind == "staged")
         report = run_gate(
@@ -105,6 +107,7 @@ class GateOperator(HITLOperator):
             counts=staged.data.get("counts"),
             references=delivered(book, *self.integration.references) if self.integration.references else None,
             previous=last(book, last_delivered(book, self.integration.key, manifest.interchange), "gated"),
+            duties=Duties(now, sent(book, self.integration.key), reasons(self.integration, suite)),
         )
         with PayloadStore(settings.payloads()).writer() as sink:
             sink.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=1).encode())

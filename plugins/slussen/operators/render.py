@@ -17,13 +17,15 @@ class RenderOperator(ManifestOperator):
         from slussen.payloads import PayloadStore
         from slussen.rendering import render
 
+        run = Run.of(context)
         done = render(
             self.integration,
             manifest,
             ledger(),
             PayloadStore(settings.payloads()),
             dsn("slussen"),
-            day=Run.of(context).day,
+            day=run.day,
+            form=run.form(self.integration),
             keys=keys(self.integration.target),
         )
         self.log.info(

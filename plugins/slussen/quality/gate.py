@@ -13,6 +13,7 @@ from psycopg import sql
 from slussen.database import connect
 from slussen.errors import CallError, Finding, StageGone, redacted
 from slussen.keys import keyed
+from slussen.quality import duties as owed
 from slussen.quality import protection
 from slussen.quality import suite as suites
 from slussen.quality.expectations import gate_url, validate
@@ -39,12 +40,13 @@ def run_gate(
     counts: dict[str, int] | None = None,
     references: Sequence[str] | None = None,
     previous: dict[str, Any] | None = None,
+    duties: owed.Duties | None = None,
 ) -> GateReport:
     """Run the gate over an interchange's stage.
 
     ``findings`` are the parser's, ``counts`` how many of each rule there are in all; ``references`` the delivered
     interchanges whose customers these records may refer to (None: they refer to none); ``previous`` what the gate of
-    the last delivered interchange recorded.
+    the last delivered interchange recorded; ``duties`` what is compared with earlier deliveries (None: nothing).
 
     Raises:
         TechnicalError: the stage is not what the manifest says, or a part of the gate could not finish.
@@ -54,6 +56,8 @@ def run_gate(
         manifest.interchange, manifest.integration, manifest.name or manifest.interchange, suite.version
     )
     report.located = list(findings)
+    report.without = dict(duties.without) if duties is not None else {}
+    conserved = "conservation" not in report.without
     table = sql.Identifier("stage", manifest.stage)
     _the_suite_fits(suite, layout)
     with connect(stage_dsn) as stage, redacted(f"{manifest.interchange}: the gate is closed"):
@@ -75,7 +79,7 @@ def run_gate(
             declared, found = manifest.totals["declared"], manifest.totals["records"]
             report.checks.append(Check("control total", "critical", declared == found, declared, abs(declared - found)))
         if references is not None:
-            report.checks.append(_customers_are_known(stage, table, layout, references))
+            report.checks.append(_customers_are_known(stage, table, layout, references, kind))
         if policy != "none":
             with connect(bosko_dsn) as bosko:
                 report.register = protection.bring_register(stage, bosko)
@@ -87,7 +91,7 @@ def run_gate(
                     protection.nobody_else_is_flagged(stage, table, layout),
                     protection.the_register_lost_nobody(report.register, before),
                 ]
-            elif kind == "load":
+            elif kind == "load" and conserved:
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
             elif layout.flag_fields:
                 before = (previous or {}).get("register")
@@ -96,6 +100,9 @@ def run_gate(
                 )
             if policy == "hold":
                 report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
+        if duties is not None:
+            totals = _totals(stage, table, layout, rows)
+            report.checks += owed.checks(duties, stage, table, manifest, suite, totals)
         columns = [row[0] for row in stage.execute(
             "select column_name from information_schema.columns where table_schema = 'stage' and table_name = %s",
             (manifest.stage,))]  # fmt: skip
@@ -130,6 +137,20 @@ def _the_stage_is_whole(stage: Connection, table: sql.Identifier, manifest: Mani
     return kinds
 
 
+def _totals(stage: Connection, table: sql.Identifier, layout: Layout, rows: dict[str, int]) -> dict[str, int]:
+    """Records by type, and the sum of each field that holds amounts, in its smallest unit (öre)."""
+    names = {f.name: f.decimals for f in layout.fields if f.type == "decimal" and f.name in layout.data_schema.names}
+    totals = {f"records.{kind}": n for kind, n in sorted(rows.items())}
+    if names:
+        sums = sql.SQL(", ").join(
+            sql.SQL("coalesce(sum({}) * {}, 0)::bigint").format(sql.Identifier(name), sql.Literal(10**decimals))
+            for name, decimals in names.items()
+        )
+        row = stage.execute(sql.SQL("select {} from {}").format(sums, table)).fetchone()
+        totals |= {f"sum.{name}": int(n) for name, n in zip(names, row or (), strict=True)}
+    return totals
+
+
 def _nobody_is_protected(n: int, of: int) -> Check:
     """The policy ``hold``: a person decides whether a file with protected persons may go."""
     return Check(
@@ -139,8 +160,13 @@ def _nobody_is_protected(n: int, of: int) -> Check:
     )  # fmt: skip
 
 
-def _customers_are_known(stage: Connection, table: sql.Identifier, layout: Layout, delivered: Sequence[str]) -> Check:
-    """Every customer that a record refers to was delivered: compared as keyed hashes."""
+def _customers_are_known(
+    stage: Connection, table: sql.Identifier, layout: Layout, delivered: Sequence[str], kind: Kind
+) -> Check:
+    """Every customer that a record refers to was delivered: compared as keyed hashes.
+
+    An invoice to nobody stops. Of what comes back, of customers older than us perhaps, a person is asked.
+    """
     field = sql.Identifier(layout.person_field or "")
     query = sql.SQL("select record_no, {0} from {1} where {0} is not null").format(field, table)
     stage.execute("create temporary table reference (record_no bigint, key text) on commit drop")
@@ -160,8 +186,8 @@ def _customers_are_known(stage: Connection, table: sql.Identifier, layout: Layou
     ).fetchall()
     unknown = int(missing[0][1]) if missing else 0
     return Check(
-        "customers of invoices were delivered", "critical", not unknown, referring, unknown,
-        [int(r[0]) for r in missing],
+        "customers of invoices were delivered", "critical" if kind == "extract" else "warning", not unknown, referring,
+        unknown, [int(r[0]) for r in missing],
         f"{unknown} invoices have no customer in what was delivered" if unknown else "",
         "see why the customer file left them out, deliver it, then clear the gate",
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from slussen.errors import Finding, Severity
 
 Verdict = Literal["pass", "warn", "hold", "fail"]
+COMPARING = ("volume", "duplicates")  # rules that say what they have compared with
 SHOWN = 100  # record numbers that a line of the report names
 
 
@@ -55,6 +56,7 @@ class GateReport:
     located: list[Finding] = default(default_factory=list)  # of the parser: with column and byte
     protected: dict[str, int] = default(default_factory=dict)
     register: dict[str, Any] = default(default_factory=dict)
+    without: dict[str, str] = default(default_factory=dict)  # duties that the row has not, each with its reason
 
     @property
     def verdict(self) -> Verdict:
@@ -111,7 +113,8 @@ class GateReport:
                 continue
             share = f"{c.unexpected / c.checked:.2%}" if c.checked else ""
             records = ", ".join(map(str, c.records[:12])) + (" …" if len(c.records) > 12 else "")
-            table.add_row(c.rule, c.severity, c.verdict, str(c.unexpected), str(c.checked), share, records or c.message)
+            rule = f"{c.rule}: {c.message}" if c.message and c.rule.startswith(COMPARING) else c.rule
+            table.add_row(rule, c.severity, c.verdict, str(c.unexpected), str(c.checked), share, records or c.message)
         out = io.StringIO()
         console = Console(file=out, width=150)
         if table.row_count:
@@ -121,4 +124,9 @@ class GateReport:
         console.print(
             f"{held} of {len(self.checks)} rules hold" + (f"; protected persons: {persons}" if persons else "")
         )
+        for c in self.checks:
+            if c.verdict == "pass" and c.rule.startswith(COMPARING) and c.message:
+                console.print(f"{c.rule}: {c.message}", highlight=False, markup=False, soft_wrap=True)
+        for duty, reason in self.without.items():
+            console.print(f"without {duty}: {reason}", highlight=False, markup=False, soft_wrap=True)
         return out.getvalue().rstrip()

@@ -13,7 +13,7 @@ from slussen.errors import CallError
 
 # What may be used, with the arguments that it must have and those that it may have. Left out are expectations that put
 # values or whole rows into their results whatever they are told (ExpectColumnMostCommonValueToBeInSet,
-# UnexpectedRowsExpectation), and those that observe a value (minimum, distinct). The last three are our own.
+# UnexpectedRowsExpectation), and those that observe a value (minimum, distinct). Our own are in ours.py.
 ALLOWED: dict[str, tuple[str, str]] = {
     "ExpectColumnValuesToNotBeNull": ("column", ""),
     "ExpectColumnValuesToBeNull": ("column", ""),
@@ -29,6 +29,12 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "ExpectColumnValuesToBePersonalNumbers": ("column", ""),
     "ExpectColumnValuesToBeMonths": ("column", ""),
     "ExpectColumnValuesToHaveARecord": ("column of sharing", ""),
+    "ExpectColumnValuesToSumToZero": ("column sharing", ""),
+    "ExpectColumnValuesToHaveOneValue": ("column sharing", ""),
+    "ExpectColumnPairValuesToBeEqual": ("column_A column_B", ""),
+    "ExpectColumnPairValuesToBeDifferent": ("column_A column_B", ""),
+    "ExpectColumnValuesToBeLuhn": ("column", ""),
+    "ExpectColumnValuesToHoldNoPersonalNumber": ("column", ""),
 }
 
 
@@ -79,15 +85,24 @@ class Rule(BaseModel):
         """The record types that the layout must have for it."""
         return tuple(str(t) for t in (self.only, self.arguments.get("of")) if t)
 
+    @property
+    def _compared(self) -> str:
+        """How a pair's first value is to its second."""
+        if self.expect.endswith("GreaterThanB"):
+            return "at least" if self.arguments.get("or_equal") else "more than"
+        return "equal to" if self.expect.endswith("Equal") else "different from"
+
     def __str__(self) -> str:
         name = self.expect.removeprefix("Expect")
         what = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip().removeprefix("column ")
         subject = self.column or " ".join(self.arguments.get("column_list", ()))
         match self.arguments:
             case {"column_A": a, "column_B": b}:
-                subject, what = a, f"to be {'at least' if self.arguments.get('or_equal') else 'more than'} {b}"
+                subject, what = a, f"to be {self._compared} {b}"
             case {"of": of}:
                 what = f"{what} {of}"
+            case {"sharing": sharing}:
+                what = f"{what} within {' '.join(sharing)}"
             case {"min_value": low, "max_value": high}:
                 what = f"{what} {low} and {high}"
             case {"min_value": low}:
@@ -100,12 +115,45 @@ class Rule(BaseModel):
         return " ".join(part for part in (subject, f"({limits})" if limits else "", what) if part)
 
 
+class Volume(BaseModel):
+    """Which share fewer, or more, than in any delivery that it is compared with is still usual."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fewer: float = Field(default=0.3, ge=0, le=1)
+    more: float = Field(default=0.5, ge=0)
+
+
+class BusinessKey(BaseModel):
+    """What makes a record the same to its receiver, whatever its numbers: the values of these columns.
+
+    ``only`` limits it to a record type. What such a record leaves empty is taken from the record of type ``of`` that
+    has the same values in the columns ``sharing``. ``tolerated`` is the share that may have been sent before.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    only: str = ""
+    of: str = ""
+    sharing: tuple[str, ...] = ()
+    tolerated: float = Field(default=0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        if bool(self.of) != bool(self.sharing):
+            raise ValueError("of and sharing go together: whose record, and how it is found")
+        return self
+
+
 class Suite(BaseModel):
-    """An integration's expectations."""
+    """An integration's expectations, and what its records are compared by with earlier ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
+    volume: Volume = Volume()
+    business_key: BusinessKey | None = None
     expectations: tuple[Rule, ...] = Field(min_length=1)
 
 
