@@ -433,7 +433,7 @@ def test_an_overdue_receipt_fails_the_task_and_clearing_it_after_the_receipt_end
     deliver, acknowledge, interchange = steps(ledger, declared(Receipt(kind="delivery", within=timedelta())))
     gateway.partners.play(x400_gateway.Scenario(delivery="none"))
     deliver.execute(CONTEXT)
-    with pytest.raises(AirflowFailException, match="overdue: delivery. Next: ask CSN"):
+    with pytest.raises(AirflowFailException, match=r"overdue: delivery\. Next: ask CSN"):
         acknowledge.execute(CONTEXT)
     assert len(of(ledger, interchange, "overdue")) == 1
     (arrived,) = gateway.partners.arrived(CSN)
@@ -470,7 +470,7 @@ def test_two_hundred_waits_share_one_look(ledger: Ledger) -> None:
 
     def news(interchanges: list[str]) -> dict[str, int]:
         asked.append(len(interchanges))
-        return {i: 2 for i in interchanges} if len(looks) > 3 else {}
+        return dict.fromkeys(interchanges, 2) if len(looks) > 3 else {}
 
     async def wait() -> list[bool]:
         lookout = Lookout(lambda: looks.append(1), news, 0.05)
