@@ -490,3 +490,20 @@ def test_acknowledge_stands_in_the_shapes_only_where_receipts_are_expected() -> 
         with DAG(f"d{expected}") as dag:
             relay(declared(*receipts))
         assert sum(t.endswith("acknowledge") for t in dag.task_ids) == expected
+
+
+def test_the_command_line_settles_what_a_person_has_found_out(
+    ledger: Ledger, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from slussen.cli import app
+
+    monkeypatch.setenv("SLUSSEN_DATABASE", database)
+    one = sent(ledger, delivered=False)
+    ledger.append(one, "unknown", {"attempt": 1, "message": f"<{one}>"}, integration="skv")
+    said = CliRunner().invoke(app, ["arrived", one, "--yes", "--by", "Jour 3"])
+    assert (said.exit_code, said.output) == (0, f"{one}: delivered, says Jour 3\n")
+    assert standing(ledger, one).state == "delivered"
+    assert of(ledger, one, "delivered")[0]["by"] == "Jour 3"
+    assert CliRunner().invoke(app, ["arrived", one, "--yes", "--by", "Jour 3"]).exit_code != 0
