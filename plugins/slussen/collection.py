@@ -96,6 +96,8 @@ def collecting(
     if occasion:
         stream = _same_file(ledger, integration, entry, sink.sha256) or stream
     data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id, "modified": entry.modified}
+    if entry.answers:
+        data["answers"] = entry.answers
     scope = run_id if occasion else ""
     owner, repeat_of, late = _claim(ledger, integration, stream, data, scope)
     yield "archive"
