@@ -91,7 +91,7 @@ def run_gate(
                     protection.nobody_else_is_flagged(stage, table, layout),
                     protection.the_register_lost_nobody(report.register, before),
                 ]
-            elif kind == "load" and conserved:
+            elif kind == "load" and conserved and layout.flag_fields:
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
             if policy == "hold":
                 report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
