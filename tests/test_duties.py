@@ -131,11 +131,9 @@ def send(databases: Databases, name: str, groups: list[list[Row]], at: datetime,
     return manifest
 
 
-def ask(
-    databases: Databases, groups: list[list[Row]], at: datetime = NOW, *, sent: list[str], **more: Any
-) -> GateReport:
+def ask(databases: Databases, groups: list[list[Row]], *, sent: list[str], **more: Any) -> GateReport:
     manifest = staged(databases, "f30", groups).but(interchange=f"{sent[0]}-again", **more)
-    return judge(databases, manifest, duties=Duties(at, sent))
+    return judge(databases, manifest, duties=Duties(NOW, sent))
 
 
 def renumbered(groups: list[list[Row]]) -> list[list[Row]]:
