@@ -63,7 +63,7 @@ CONTENT = ("content", {"name": "FD-F30.txt", "bytes": 9, "records": 2014, "sha25
 CLAIM = ("claim", {"attempt": 1})
 DELIVERED = ("delivered", {"name": "FD-F30.txt", "bytes": 9, "sha256": "ab" * 32, "inferred": False})
 QUARANTINED = ("quarantined", {"at": "gate", "findings": [FINDING], "total": 1})
-FAILED = ("failed", {"at": "deliver", "reason": "partner refused", "passing": False})
+FAILED = ("failed", {"at": "deliver", "reason": "partner refused", "class": "refused"})
 RECEIPTED = ("receipt", {"kind": "delivery", "outcome": "accepted"})
 HELD = ("held", {"at": "gate", "findings": [FINDING | {"record": n} for n in range(211, 225)]})
 
@@ -85,7 +85,7 @@ HELD = ("held", {"at": "gate", "findings": [FINDING | {"record": n} for n in ran
         ((STAGED, QUARANTINED), "12 20:20", "quarantined", "red", 670),
         ((STAGED, PASSED, ("unknown", {"attempt": 1, "message": "m"})), "12 21:30", "unknown", "amber", 600),
         ((STAGED, FAILED), "12 21:30", "staged", "red", 600),
-        ((STAGED, ("failed", FAILED[1] | {"passing": True})), "12 21:30", "staged", "amber", 600),
+        ((STAGED, ("failed", FAILED[1] | {"class": "transport"})), "12 21:30", "staged", "amber", 600),
         ((("missed", {"reason": "never ran"}),), "13 08:30", "missed", "red", -60),
     ],
 )  # fmt: skip
@@ -162,7 +162,7 @@ def told(ledger: Ledger, row: Row, now: str, on: date | None = None) -> str:
         ((STAGED, PASSED, CONTENT, CLAIM, DELIVERED, RECEIPTED), "13 08:00",
          ["passed by the gate", "delivered as FD-F30.txt, 9 bytes, sha256 abababababab", "receipted (proof of del"]),
         ((STAGED, PASSED, CONTENT, CLAIM, FAILED), "13 08:00",
-         ["delivery, attempt 1", "failed at deliver: partner refused", "runbook.md#failed"]),
+         ["delivery, attempt 1", "failed at deliver (the partner said no): partner refused", "runbook.md#failed"]),
         ((STAGED, QUARANTINED), "13 08:00",
          ["quarantined at gate: 1 record, rule reference 1; the first: record 211, field ext_ord_ref, column 66"]),
         ((("missed", {"reason": "never ran"}),), "13 08:00", ["missed: never ran"]),

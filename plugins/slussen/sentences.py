@@ -111,8 +111,8 @@ def _receipt(data: Data) -> str:
 
 
 def _failed(data: Data) -> str:
-    again = "; it is tried again" if data.get("passing") else ""
-    return f"failed at {data.get('at')}: {data.get('reason')}{again}"
+    whose = {"transport": "the partner or the way there", "refused": "the partner said no"}
+    return f"failed at {data.get('at')} ({whose.get(str(data.get('class')), 'ours')}): {data.get('reason')}"
 
 
 def _merged(data: Data) -> str:

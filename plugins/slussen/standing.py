@@ -187,7 +187,7 @@ def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: dateti
     """An interchange's colour, and why it isn't green."""
     failed = failure(events)
     if failed is not None:
-        final = not failed.data.get("passing") or (due is not None and due.colour(now) == "red")
+        final = failed.data.get("class") == "refused" or (due is not None and due.colour(now) == "red")
         return "red" if final else "amber", f"failed at {failed.data.get('at')}"
     if i.state in BAD:
         last = next((e for e in reversed(events) if e.kind == i.state), events[-1])

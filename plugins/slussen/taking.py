@@ -30,10 +30,10 @@ class Taking:
 
     def __init__(
         self, integration: Integration, source: Source, store: PayloadStore, book: Ledger, run_id: str, occasion: str,
-        log: logging.Logger | Any,
+        log: logging.Logger | Any, interval: str = "",
     ) -> None:  # fmt: skip
         self.integration, self.source, self.store, self.book = integration, source, store, book
-        self.run_id, self.log = run_id, log
+        self.run_id, self.log, self.interval = run_id, log, interval
         self.occasion = occasion if integration.repeats == "fine" else ""
         self.wanted = watching.patterns(integration)
         self.ours = claimed(integration)
@@ -80,7 +80,7 @@ class Taking:
         try:
             collected = collect(
                 self.integration.key, entry, self.source, self.store, self.book, self.run_id,
-                occasion=self.occasion, ours=self.ours, markers=markers,
+                occasion=self.occasion, ours=self.ours, markers=markers, interval=self.interval,
             )  # fmt: skip
         except NotOurs as reason:
             self.log.info("%s", reason)

@@ -75,6 +75,8 @@ def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answ
         mine = [events for events in found if (interval_of(events) or start) == start]
         found = [events for events in found if events not in mine]
         answer.chapters += [_told(events, on) for events in mine] or [_nothing(row, start, now, on)]
+    if is_often(row):
+        found = [events for events in found if fold(events).state != "skipped"]
     answer.chapters += [_told(events, on) for events in found]
     if not answer.chapters:
         answer.chapters.append(_no_run(row, on, now))

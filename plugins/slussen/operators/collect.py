@@ -50,7 +50,8 @@ class CollectOperator(StepOperator):
             # What this run has collected, now or in an attempt that was cut off.
             had = sum(1 for _ in collected_by(book, i.key, run.run_id, repeats=repeats))
             with source(i.source) as opened:
-                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log)
+                interval = run.start.astimezone(UTC).isoformat() if run.start else ""
+                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, interval)
                 taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - had)
             mine = [m.as_dict() for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             for refusal in taking.refused:
