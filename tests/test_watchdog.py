@@ -1,4 +1,4 @@
-"""The watchdog: what never came is written down and told of once, what is owed is said to be overdue, sums must agree."""
+"""The watchdog: what never came is written down and told of once, what is owed is overdue, sums must agree."""
 
 from __future__ import annotations
 

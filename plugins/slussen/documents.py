@@ -1,4 +1,4 @@
-"""Pages made from the declarations: a DAG's documentation, the catalogue, the week. Nothing of them is written by hand."""
+"""Pages made from the declarations: a DAG's documentation, the catalogue, the week."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def catalogue(rows: Sequence[Row]) -> str:
     lines = [
         "# The integrations",
         "",
-        "Made by `make docs` from the DAG files. An integration links its DAG; a database its SQL; layout and gate theirs.",
+        "Made by `make docs` from the DAG files. Integrations link their DAG, databases their SQL.",
         "",
         _line(names),
         _line(["---"] * len(names)),
@@ -155,9 +155,8 @@ def week(rows: Sequence[Row]) -> str:
     lines = [
         "# The week",
         "",
-        "Made by `make docs` from the DAG files; Europe/Stockholm. A window is written with its end. What says "
-        "*weekday* stays away on public holidays:",
-        "`slussen schedule --from 2026-04-01 --to 2026-04-08` has the days themselves.",
+        "Made by `make docs` from the DAG files; Europe/Stockholm. A window is written with its end. `*`: not on "
+        "public holidays; `slussen schedule --from 2026-04-01 --to 2026-04-08` has the days themselves.",
         "",
         _line(["hour", *DAYS]),
         _line(["---"] * 8),
@@ -180,11 +179,18 @@ def _grid(rows: Sequence[Row]) -> list[str]:
         start, end = run.start.astimezone(STOCKHOLM), run.end.astimezone(STOCKHOLM)
         short = end - start < timedelta(days=1)
         when = f"{start:%H:%M}" + (f"–{end:%H:%M}" if start < end and short else "")
-        cells[start.hour, start.weekday()][when][run.row.key] = None
+        cells[start.hour, start.weekday()][when][run.row.key + ("*" if _heeds(run.row.timetable) else "")] = None
     return [
         _line([f"{hour:02}", *(_moments(cells.get((hour, day), {})) for day in range(7))])
         for hour in sorted({hour for hour, _ in cells})
     ]
+
+
+def _heeds(timetable: Schedule | None) -> bool:
+    """Does it look at public holidays?"""
+    from slussen.timetables import OnDays, WeekdayOrNext
+
+    return isinstance(timetable, WeekdayOrNext) or (isinstance(timetable, OnDays) and not timetable.holidays)
 
 
 def _moments(cell: Mapping[str, Mapping[str, None]]) -> str:
