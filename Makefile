@@ -42,6 +42,9 @@ coverage: $(VENV)/.installed-dev ## Which branches of the records engine the tes
 formats: $(VENV)/.installed ## Make include/formats/schema.json anew, after a change of the layouts' notation
 	$(BIN)/slussen layout schema > include/formats/schema.json
 
+docs: $(VENV)/.installed ## Make docs/CATALOGUE.md and docs/SCHEDULE.md anew from the DAG files
+	$(BIN)/slussen docs
+
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,4 +76,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install demo test bench bench-transports interop interop-servers fuzz mutants coverage formats lint format lock clean
+.PHONY: help install demo test bench bench-transports interop interop-servers fuzz mutants coverage formats docs lint format lock clean

@@ -50,7 +50,8 @@ class CollectOperator(StepOperator):
             # What this run has collected, now or in an attempt that was cut off.
             had = [m.name for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             with source(i.source) as opened:
-                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had)
+                interval = run.start.astimezone(UTC).isoformat() if run.start else ""
+                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had, interval)
                 taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - len(had))
             mine = [m.as_dict() for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             if watching.lacking([m["name"] for m in mine], taking.wanted):  # half a set is nothing
