@@ -33,6 +33,7 @@ class Running:
     """A server that is up: what it serves, and how to reach it."""
 
     folder: Path
+    port: int
     open: Callable[..., Any]
 
     def place(self) -> Place:
@@ -110,7 +111,7 @@ def openssh() -> Iterator[Running]:
         "private_key": s.private.export_private_key().decode(),
     }  # fmt: skip
     with started(s, [str(sshd), "-D", "-e", "-f", f"{s.home}/sshd_config"], user=user):
-        yield Running(s.files, lambda **more: Sftp(**login | more))
+        yield Running(s.files, s.port, lambda **more: Sftp(**login | more))
 
 
 @contextmanager
@@ -150,7 +151,7 @@ seccomp_sandbox=NO
     login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": "anonymous", "password": "x"}
     secured = {"tls": True, "ca": str(s.ca)} if tls else {}
     with started(s, [str(program), str(s.home / "vsftpd.conf")]):
-        yield Running(s.files, lambda **more: Ftp(**login | secured | more))
+        yield Running(s.files, s.port, lambda **more: Ftp(**login | secured | more))
 
 
 @contextmanager
@@ -189,10 +190,10 @@ SystemLog {s.home}/system.log
     login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": USER, "password": PASSWORD}
     with started(s, [str(program), "-n", "-c", str(s.home / "proftpd.conf")]):
         if sftp:
-            yield Running(s.files, lambda **m: Sftp(**login | {"host_key": s.host_key} | m))
+            yield Running(s.files, s.port, lambda **m: Sftp(**login | {"host_key": s.host_key} | m))
         else:
             secured = {"tls": True, "ca": str(s.ca)} if tls else {}
-            yield Running(s.files, lambda **m: Ftp(**login | secured | m))
+            yield Running(s.files, s.port, lambda **m: Ftp(**login | secured | m))
 
 
 SERVERS: dict[str, Callable[[], Any]] = {
