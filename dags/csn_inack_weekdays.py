@@ -48,7 +48,7 @@ csn_inack_reply = Integration(
         "volume": "as many answers as there were questions: the gate of the question has seen them",
     },
     decisions=(
-        "an answer names its question by the running number in its header",
+        "an answer is matched by the message that it says it answers, else by the only question that is open",
         "an answer that comes after the cut-off is taken by the next weekday's look",
         "the answer before is replaced in its dataset, bytes unchanged: EBCDIC CP278, blocks of 120",
     ),

@@ -25,7 +25,7 @@ infodata_reply = Integration(
     envelope=("S-CUST 01800", "via Navet"),
     decisions=(
         "every quarter of an hour, and by hand when the administration has ordered a batch",
-        "an answer names its question by the running number in its header",
+        "an answer is matched by the message that it says it answers, else by the only question that is open",
         "the answer before is replaced in its dataset, bytes unchanged: EBCDIC CP278, blocks of 450",
     ),
 )

@@ -57,7 +57,7 @@ class Session:
         on = "remove" if verb == "UID MOVE" else operation.get(verb, "")
         if on and (delay := self.faults.find(on, "delay")):
             await asyncio.sleep(delay.seconds)
-        if on and self.faults.find(on, "drop") if on != "get" else False:
+        if on and on != "get" and self.faults.find(on, "drop"):  # a drop of "get" is in the middle of a part
             return False
         if on and self.faults.find(on, "refuse", "busy"):
             self.say(f"{tag} NO not now")
@@ -85,9 +85,9 @@ class Session:
                     await self.work(tag, verb, rest)
                 except (ValueError, FileNotFoundError):
                     self.say(f"{tag} NO no such thing")
-                if verb == "UID MOVE" and self.faults.find("remove", "swallow"):
-                    return False
-                return True
+                if swallow := verb == "UID MOVE" and self.faults.find("remove", "swallow"):
+                    self.writer.transport.abort()
+                return not swallow
         self.say(f"{tag} OK done")
         return True
 
@@ -162,7 +162,7 @@ class Session:
             names = fields[1].upper().split()
             head = b"".join(
                 f"{k}: {v}\r\n".encode("utf-8", "surrogateescape")
-                for k, v in node.headers.raw_items() if k.upper() in names  # type: ignore[attr-defined]
+                for k, v in node.headers.raw_items() if k.upper() in names
             )  # fmt: skip
             self.writer.write(f" BODY[{section}] {{{len(head) + 2}}}\r\n".encode() + head + b"\r\n")
             return

@@ -3,16 +3,13 @@
 Each function takes a question's or report's bytes as they came and makes the answer's; all of it is read and written by
 hand from the record tables. An answer names what it answers: INFODATA's and CSN's by the question's running number in
 their header, CSN's receipts by the report's running number in each post, the tax agency's by the order's id.
-
-``Desk`` is the thin runner: it watches a folder of arrived files and puts answers where they are fetched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -150,43 +147,3 @@ def _receipt(order: int, record: int, personnr: str, status: str, code: str, tex
     return alpha(
         "20" + number(order, 6) + number(record, 7) + alpha(personnr, 12) + status + code + alpha(text, 60), 120
     )
-
-
-# --- the runner
-
-
-@dataclass
-class Desk:
-    """A partner's desk: each file that arrives in ``inbox`` is answered once, under a name of its own, into ``outbox``.
-
-    ``answer`` makes the bytes of an answer, or None when there is none to give. Answers appear whole: they are
-    written under a hidden name first. While ``late``, none is given.
-    """
-
-    inbox: Path
-    outbox: Path
-    answer: Callable[[bytes], bytes | None]
-    name: Callable[[str], str]
-    late: bool = False
-    seen: set[str] = field(default_factory=set)
-
-    def work(self) -> list[str]:
-        """Answer what has arrived since the last time; the names of the answers."""
-        if self.late or not self.inbox.exists():
-            return []
-        given = []
-        for file in sorted(f for f in self.inbox.iterdir() if f.is_file() and not f.name.startswith(".")):
-            if file.name in self.seen:
-                continue
-            self.seen.add(file.name)
-            answer = self.answer(file.read_bytes())
-            if answer is not None:
-                given.append(self._put(self.name(file.name), answer))
-        return given
-
-    def _put(self, name: str, data: bytes) -> str:
-        self.outbox.mkdir(parents=True, exist_ok=True)
-        hidden = self.outbox / f".{name}"
-        hidden.write_bytes(data)
-        hidden.rename(self.outbox / name)
-        return name

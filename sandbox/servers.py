@@ -22,11 +22,15 @@ SHARED = ("agresso_kund", "agresso_a02", "lis", "profdoc", "education_statistics
 FTP = ("agresso_hb", "ergo", "volvo")
 SFTP = ("csn", "skv", "hanna", "fronter")
 # Who is behind the gateway, and in which of the city's mailboxes it is heard from.
-X400 = {"csn": "/S=MOTTAGNING/O=CSN/PRMD=CSN/ADMD=400NET/C=SE/", "infodata": "/S=SEMA/O=INFODATA/PRMD=IFD/ADMD=400NET/C=SE/",
-        "kir": "/S=KIR/O=RSV/PRMD=RSV/ADMD=400NET/C=SE/"}  # fmt: skip
+X400 = {
+    "csn": "/S=MOTTAGNING/O=CSN/PRMD=CSN/ADMD=400NET/C=SE/",
+    "infodata": "/S=SEMA/O=INFODATA/PRMD=IFD/ADMD=400NET/C=SE/",
+    "kir": "/S=KIR/O=RSV/PRMD=RSV/ADMD=400NET/C=SE/",
+}
 CITY_X400 = "/S=TEIS/O=STOCKHOLM/PRMD=STOCKHOLM/ADMD=400NET/C=SE/"
 # Organisation numbers of the sandbox's own: of the right form, and nobody's.
 SHS = {"csn": "0000000018", "skv": "0000000026", "profdoc": "0000000034", "usk": "0000000042"}
+LOGIN = ("HOST", "PORT", "USER", "PASSWORD")
 SECONDS = 20
 
 
@@ -149,12 +153,9 @@ class Servers:
         smtp, imap = ports["x400"]
         certificates = self.partners / "shs" / "certificates"
         places = {
-            "QUIET_SECONDS": "1", "POLL_SECONDS": "1",
+            "QUIET_SECONDS": "1", "RECEIPTS_SECONDS": "1",
             "HANNA_HOST": "127.0.0.1", "HANNA_FTP_PORT": ports["hanna"][0], "HANNA_MVS_PORT": ports["hanna"][1],
             "HANNA_USER": ftp_server.USER, "HANNA_PASSWORD": ftp_server.PASSWORD,
-            "PARTNERS_FTP_HOST": "127.0.0.1", "PARTNERS_FTP_PORT": ports["ftp"][0],
-            "PARTNERS_FTP_USER": ftp_server.USER, "PARTNERS_FTP_PASSWORD": ftp_server.PASSWORD,
-            "SFTP_HOST": "127.0.0.1", "SFTP_USER": sftp_server.USER, "SFTP_PASSWORD": sftp_server.PASSWORD,
             "X400_HOST": "127.0.0.1", "X400_SMTP_PORT": smtp, "X400_IMAP_PORT": imap, "X400_USER": x400_gateway.USER,
             "X400_PASSWORD": x400_gateway.PASSWORD, "X400_GATEWAY": x400_gateway.GATEWAY,
             "X400_CITY": CITY_X400, "X400_CA": str(self.partners / "x400" / "certificates" / "ca.pem"),
@@ -165,8 +166,13 @@ class Servers:
         for name in SHARED:
             places[f"{name.upper()}_FOLDER"] = str(self.shared(name))
         for name in SFTP:
-            key = (self.partners / "sftp" / name / "host_key.pub").read_text().strip()
-            places |= {f"{name.upper()}_SFTP_PORT": sftp[name], f"{name.upper()}_SFTP_HOST_KEY": key}
+            login = ("127.0.0.1", sftp[name], sftp_server.USER, sftp_server.PASSWORD)
+            places |= {f"{name.upper()}_SFTP_{what}": value for what, value in zip(LOGIN, login, strict=True)}
+            key = self.partners / "sftp" / name / "host_key.pub"
+            places[f"{name.upper()}_SFTP_HOST_KEY"] = key.read_text().strip()
+        for name in FTP:
+            login = ("127.0.0.1", ports["ftp"][0], ftp_server.USER, ftp_server.PASSWORD)
+            places |= {f"{name.upper()}_FTP_{what}": value for what, value in zip(LOGIN, login, strict=True)}
         for name, address in X400.items():
             places[f"{name.upper()}_X400"] = address
         for name, organisation in SHS.items():

@@ -119,10 +119,14 @@ class Partners:
             "Disposition-Notification-To": _smtp(sender) if wants_receipt else "",
         }  # fmt: skip
         body = (
-            'Content-Type: multipart/mixed; boundary="=_part"\r\n\r\n--=_part\r\n'
-            "Content-Type: text/plain\r\n\r\nA file.\r\n\r\n--=_part\r\n"
-            f"Content-Type: application/octet-stream\r\n{_named(name)}Content-Transfer-Encoding: base64\r\n\r\n"
-        ).encode() + base64.encodebytes(content).replace(b"\n", b"\r\n") + b"\r\n--=_part--\r\n"
+            (
+                'Content-Type: multipart/mixed; boundary="=_part"\r\n\r\n--=_part\r\n'
+                "Content-Type: text/plain\r\n\r\nA file.\r\n\r\n--=_part\r\n"
+                f"Content-Type: application/octet-stream\r\n{_named(name)}Content-Transfer-Encoding: base64\r\n\r\n"
+            ).encode()
+            + base64.encodebytes(content).replace(b"\n", b"\r\n")
+            + b"\r\n--=_part--\r\n"
+        )
         self._to_the_city(mailbox, head, sender, body)
         return identity
 
@@ -151,7 +155,7 @@ class Partners:
     ) -> None:
         """A receipt notification on a message of the city's."""
         body = (
-            "Content-Type: multipart/report; report-type=disposition-notification;\r\n boundary=\"=_r\"\r\n\r\n"
+            'Content-Type: multipart/report; report-type=disposition-notification;\r\n boundary="=_r"\r\n\r\n'
             "--=_r\r\nContent-Type: text/plain\r\n\r\nIt was read.\r\n\r\n--=_r\r\n"
             "Content-Type: message/disposition-notification\r\n\r\n"
             f"Final-Recipient: rfc822;{_smtp(recipient)}\r\nOriginal-Message-ID: {about}\r\n"
@@ -199,7 +203,7 @@ class _Sink:
         return [*responses[:-1], "250-DSN", responses[-1]]
 
 
-class Front(SMTP):  # type: ignore[misc]
+class Front(SMTP):
     """aiosmtpd, with messages written to the disk as they come, and RFC 3461's parameters."""
 
     line_length_limit = 1 << 20
@@ -227,6 +231,7 @@ class Front(SMTP):  # type: ignore[misc]
     async def smtp_DATA(self, arg: str | None) -> None:
         if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
             return
+        assert self.envelope is not None
         if not self.envelope.rcpt_tos:
             await self.push("503 5.5.1 Error: need RCPT command")
             return
@@ -245,12 +250,16 @@ class Front(SMTP):  # type: ignore[misc]
             swallow = self.faults.find("send", "swallow")
             self.partners.take(draft, self.options)
             if swallow:
-                self.transport.abort()
+                self._abort()
                 return
             await self.push(f"250 2.0.0 Ok: queued as {token_hex(5).upper()}")
         finally:
             draft.unlink(missing_ok=True)
-            self._set_post_data_state()
+            self._set_post_data_state()  # type: ignore[no-untyped-call]
+
+    def _abort(self) -> None:
+        assert isinstance(self.transport, asyncio.Transport)
+        self.transport.abort()
 
     async def _write(self, draft: Path) -> bool:
         """To the disk, up to the single dot; True when the disk is full."""
@@ -273,7 +282,7 @@ class Front(SMTP):  # type: ignore[misc]
                     data = data[2:]
                 written += len(data)
                 if drop and written > drop.bytes:
-                    self.transport.abort()
+                    self._abort()
                     raise ConnectionResetError
                 if not (full and written > full.bytes):
                     out.write(data)
@@ -299,10 +308,11 @@ class Gateway:
         front = type("Front", (Front,), {"partners": self.partners, "faults": self.faults})
 
         def accept() -> SMTP:
-            return front(
+            made: SMTP = front(
                 _Sink(), hostname=GATEWAY, tls_context=self._tls, require_starttls=True, auth_required=True,
                 authenticator=_authenticated, data_size_limit=None, loop=loop,
             )  # fmt: skip
+            return made
 
         smtp = await loop.create_server(accept, "127.0.0.1", smtp_port)
         imap = await asyncio.start_server(self._imap, "127.0.0.1", imap_port, ssl=self._tls, limit=1 << 20)

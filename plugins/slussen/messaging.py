@@ -1,4 +1,4 @@
-"""Delivery over a message protocol: a message with a deterministic id, handed over once, written as a generator of steps.
+"""Delivery over a message protocol: a message with a deterministic id, handed over once, as a generator of steps.
 
 A message protocol has no rename, so nothing there can fence a late attempt; the ledger does it. An attempt appends its
 claim, and ``sending`` only while its claim is the last and no other attempt's message may be out: both by

@@ -1,8 +1,9 @@
 """OpenPGP by Sequoia: encrypt and sign what is sent, decrypt and verify what is collected. From file to file.
 
-Encrypting and signing need the same few megabytes whatever the size. Decrypting needs about half the file's size, since
-nothing is handed out before its signature is checked; a message that is signed and not encrypted is verified in
-memory, which is why it may be no larger than ``SIGNED_ONLY``.
+Encrypting and signing need the same few megabytes whatever the size. Decrypting needs about half the file's size; a
+message that is signed and not encrypted is verified in memory, which is why it may be no larger than ``SIGNED_ONLY``.
+A signature inside compressed data, as GnuPG makes it unless it is told ``--compress-algo none``, can't be checked, and
+is refused where one is asked for.
 """
 
 from __future__ import annotations
@@ -157,10 +158,16 @@ def _readable() -> Iterator[None]:
         if error.errno is not None:
             raise
         raise _unreadable("its signature is not the sender's, or it was changed") from None
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError) as error:
+        if "structure" in str(error):  # GnuPG packs before it signs, unless it is told not to
+            raise _unreadable(
+                "its signature is inside something else (compressed data), where it can't be checked",
+                "have the sender sign and encrypt with --compress-algo none",
+            ) from None
         raise _unreadable("it can't be decrypted: not for our key, or not whole") from None
 
 
-def _unreadable(why: str) -> ContentError:
-    next_step = "compare the keys' fingerprints with the sender's, and ask for the file once more"
+def _unreadable(
+    why: str, next_step: str = "compare the keys' fingerprints with the sender's, and ask for the file once more"
+) -> ContentError:
     return ContentError([Finding("pgp", why, next_step)])

@@ -9,7 +9,7 @@ unknown one. What matches nothing goes to the stream ``receipts/unmatched`` and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +30,7 @@ Outcome = Literal["accepted", "with errors", "rejected"]
 # (FORMATS 2.1: #BESTÄLLNINGSID; #INFIL_TILL_GRUND names the question's file).
 BY_HEADER: Mapping[str, tuple[tuple[str, str], ...]] = {
     "navet_utfil": (("bestallningsid", "bestallningsid"), ("infil_till_grund", "namn_infil")),
-    "csn_receipt": (("reported", "lopnummer"),),  # of its records: see ``reported_files``
+    "csn_receipt": (("reported", "lopnummer"),),  # of its records: see ``csn_receipt``
 }
 
 
@@ -48,6 +48,15 @@ def expect(ledger: Ledger, interchange: str, receipts: Sequence[Receipt], now: d
 def standing(ledger: Ledger, interchange: str) -> Interchange:
     """What has come, and what is still awaited."""
     return fold(ledger.events(interchange))
+
+
+def news(ledger: Ledger, interchanges: Sequence[str]) -> dict[str, int]:
+    """The number of the last event of each interchange that a wait for receipts may end with."""
+    query = (
+        "select stream, max(seq) from ledger.event where stream = any(%(streams)s)"
+        " and kind in ('receipt', 'answered', 'superseded') group by stream"
+    )
+    return {str(stream): int(seq) for stream, seq in ledger.rows(query, {"streams": list(interchanges)})}
 
 
 def say_overdue(ledger: Ledger, interchange: str, now: datetime) -> list[str]:
@@ -143,6 +152,27 @@ def match_answer(ledger: Ledger, answer: Answer, now: datetime) -> str:
     return question
 
 
+def csn_receipt(answer: Answer, database: str, table: str) -> Answer:
+    """What CSN's receipt says of the file that it is about (FORMATS P2): its running number, and how many records were
+    accepted with a warning (V) or not at all (A); record 0 is the whole file."""
+    from psycopg import sql
+
+    from slussen.database import connect
+
+    query = sql.SQL(
+        "select min(lopnummer), count(distinct lopnummer), count(*) filter (where status = 'A'),"
+        " count(*) filter (where status = 'V'), coalesce(bool_or(status = 'A' and postnummer = 0), false) from {}"
+    ).format(sql.Identifier("stage", table))
+    with connect(database) as stage:
+        row = stage.execute(query).fetchone()
+    number, files, refused, warned, whole = row or (None, 0, 0, 0, False)
+    if files != 1:
+        return replace(answer, detail=f"about {files} files")
+    outcome: Outcome = "rejected" if whole else "with errors" if refused or warned else "accepted"
+    detail = f"{refused} refused, {warned} with a warning" if refused or warned else ""
+    return replace(answer, header={**answer.header, "reported": str(number)}, outcome=outcome, detail=detail)
+
+
 def adopt(ledger: Ledger, question: str, integration: str) -> list[str]:
     """Tie answers that came before their question was in the ledger to it; their interchanges."""
     sent = ledger.events(question)
@@ -227,9 +257,7 @@ def _tie(ledger: Ledger, question: str, answer: Answer) -> None:
         say_delivered(ledger, question, receipt=reference)
 
 
-def _append(
-    ledger: Ledger, events: Sequence[Event], kind: str, data: Mapping[str, Any], integration: str = ""
-) -> bool:
+def _append(ledger: Ledger, events: Sequence[Event], kind: str, data: Mapping[str, Any], integration: str = "") -> bool:
     try:
         ledger.append(events[0].stream, kind, data, integration=integration or events[0].integration,
                       after=events[-1].seq)  # fmt: skip

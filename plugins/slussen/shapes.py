@@ -6,6 +6,7 @@ from airflow.sdk import TaskGroup, task_group
 
 from slussen.integration import Integration
 from slussen.operators import (
+    AcknowledgeOperator,
     CollectOperator,
     ConvertOperator,
     DeliverOperator,
@@ -21,7 +22,7 @@ from slussen.operators import (
 
 
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
-    """A database to a partner's file: extract → gate → render → deliver (or offer, where the file is downloaded).
+    """A database to a partner's file: extract → gate → render → deliver (offer, where it is downloaded) → acknowledge.
 
     An integration of several parts does all but the last for each: one delivery, both or neither.
     Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
@@ -64,7 +65,8 @@ def load(integration: Integration) -> TaskGroup:
 
 
 def relay(integration: Integration) -> TaskGroup:
-    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver."""
+    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver →
+    acknowledge."""
     with TaskGroup(integration.key, tooltip=integration.title) as group:
         collected = CollectOperator(task_id="collect", integration=integration)
 
@@ -80,6 +82,8 @@ def relay(integration: Integration) -> TaskGroup:
 
 
 def _then(integration: Integration, delivered: DeliverOperator | DeliverSetOperator) -> None:
-    """What a delivery is followed by: whoever is to know of it is told."""
+    """What a delivery is followed by: its receipts, where some are expected; whoever is to know of it is told."""
+    if integration.receipts:
+        AcknowledgeOperator(task_id="acknowledge", integration=integration, manifest=delivered.output)
     if integration.proof:  # a teardown: nothing waits for it, and no run fails with it
         NotifyOperator(task_id="notify", integration=integration, manifest=delivered.output).as_teardown()

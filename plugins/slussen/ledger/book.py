@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,13 +177,6 @@ class Ledger:
         """The answers to questions of this integration, in the order in which they came."""
         return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
 
-    def moved(self, streams: Sequence[str], after: int) -> tuple[list[str], int]:
-        """Which of these streams have a receipt or an end later than event ``after``, and the last such event."""
-        where = (
-            "stream = any(%s) and seq > %s and kind in ('receipt', 'delivered', 'answered', 'superseded') order by seq"
-        )
-        events = list(self._read(where, list(streams), after))
-        return list(dict.fromkeys(e.stream for e in events)), events[-1].seq if events else after
 
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 STAMP = "%Y%m%dT%H%M%SZ"
 ENDS = ("delivered", "merged")
 # Of each integration: its interchanges that are named after an interval, the files that its runs collected, and what
-# was collected by a run without an interval (by hand), in the time. Findings are long: their first hundred will do.
+# was collected by a run without an interval (by hand), in the time. `offset 0` keeps PostgreSQL, which can't know how
+# few they are, at the indexes.
 FOUND = """
     with wanted (integration, first, last, since, until) as (
         select * from unnest(
@@ -34,7 +35,8 @@ FOUND = """
         cross join lateral (
             select stream from ledger.event
             where kind = 'collected' and integration = w.integration
-                and data ->> 'interval' between w.first and w.last
+                and coalesce(data ->> 'interval', '') between w.first and w.last
+            offset 0
         ) e
         union
         select w.integration, e.stream
@@ -43,11 +45,12 @@ FOUND = """
             select stream from ledger.event
             where kind = 'collected' and integration = w.integration and coalesce(data ->> 'interval', '') = ''
                 and at >= w.since and at < w.until
+            offset 0
         ) e
     )
     select e.seq, e.at, e.stream, f.integration, e.kind, e.data - '{totals,header}'::text[]
     from found f
-    join ledger.event e on e.stream = f.stream
+    cross join lateral (select * from ledger.event where stream = f.stream offset 0) e
     order by f.integration, e.stream, e.nth
 """
 # When the last ones of each integration were done, and of which interval.

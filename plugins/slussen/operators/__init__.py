@@ -1,5 +1,6 @@
 """The steps of an interchange as Airflow tasks: thin, Airflow on the outside only."""
 
+from slussen.operators.acknowledge import AcknowledgeOperator
 from slussen.operators.collect import CollectOperator
 from slussen.operators.convert import ConvertOperator
 from slussen.operators.deliver import DeliverOperator, DeliverSetOperator
@@ -12,6 +13,7 @@ from slussen.operators.render import RenderOperator
 from slussen.operators.stage import StageOperator
 
 __all__ = [
+    "AcknowledgeOperator",
     "CollectOperator",
     "ConvertOperator",
     "DeliverOperator",

@@ -12,8 +12,11 @@ from slussen.integration import Endpoint
 
 if TYPE_CHECKING:
     from slussen.pgp import Key
-    from slussen.transports import Transport
+    from slussen.transports import Messenger, Source, Transport
     from slussen.wrapping import Keys
+
+
+MESSAGES = ("x400", "shs")  # transports that carry messages, and receipts back
 
 
 def dsn(connection: str) -> str:
@@ -54,6 +57,53 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
             return Mvs(**login, record_length=record_length, text=text, **_secured(extra))
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no files")
+
+
+def source(endpoint: Endpoint, record_length: int = 0) -> Source:
+    """What files are collected from: any transport, or a messenger."""
+    if endpoint.transport in MESSAGES:
+        return messenger(endpoint)
+    return transport(endpoint, record_length)
+
+
+def messenger(endpoint: Endpoint) -> Messenger:
+    """The mailbox, or the actor on SHS, of an endpoint. It connects when it has to."""
+    from airflow.sdk import BaseHook
+
+    c = BaseHook.get_connection(endpoint.connection)
+    extra = c.extra_dejson
+    match endpoint.transport:
+        case "x400":
+            from slussen.transports.x400 import X400, Account
+
+            account = Account(
+                host=c.host or "",
+                port=c.port or 587,
+                user=c.login or "",
+                password=c.password or "",
+                imap_host=extra.get("imap_host") or c.host or "",
+                imap_port=int(extra.get("imap_port", 993)),
+                **_known(extra, "mailbox", "archive", "originator", "recipient", "gateway", "ca", "confirms"),
+            )
+            return X400(account)
+        case "shs":
+            from slussen.transports.shs import Actor, Shs
+
+            ours = _known(extra, "ca", "cert", "own", "partner", "name", "agreement", "status", "datapart")
+            return Shs(Actor(url=c.host or "", product=endpoint.product, **ours))
+        case _:
+            raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no messages")
+
+
+def _known(extra: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {k: extra[k] for k in names if k in extra}
+
+
+def receipts_seconds(endpoint: Endpoint) -> float:
+    """How long between two looks for receipts."""
+    from airflow.sdk import BaseHook
+
+    return float(BaseHook.get_connection(endpoint.connection).extra_dejson.get("receipts_seconds", 60))
 
 
 def _names(extra: dict[str, Any]) -> dict[str, str]:

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from slussen import settings
 from slussen.errors import NameTaken, TransportError
 from slussen.manifest import Manifest
-from slussen.operators.base import ManifestOperator, StepOperator, boundary, ledger
-from slussen.operators.connections import transport
+from slussen.operators.base import ManifestOperator, Run, StepOperator, boundary, ledger
+from slussen.operators.connections import MESSAGES, transport
+from slussen.operators.messages import dispatched, settle_question
 
 if TYPE_CHECKING:
     from slussen.delivery import Delivery, Outcome
@@ -28,9 +29,13 @@ class DeliverOperator(ManifestOperator):
         from slussen.records import layout as layouts
 
         target = self.integration.target
+        if target.transport in MESSAGES:
+            return dispatched(self.integration, manifest, self.log)
         with transport(target, layouts.load(self.integration.layout).length) as partner:
             outcome = drive(deliver(delivery(manifest, target), PayloadStore(settings.payloads()), partner, ledger()))
         tell(self.log, [manifest], [outcome])
+        if self.integration.answers:
+            settle_question(self.integration, manifest, Run.of(context).now, self.log)
         return manifest
 
 

@@ -22,7 +22,7 @@ class DownloadLink(BaseOperatorLink):
     name = "Download the file"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        from airflow.sdk import XCom
+        from airflow.sdk.execution_time.xcom import XCom
 
         manifest = XCom.get_value(ti_key=ti_key, key="return_value")
         return f"{PLACE}/{ti_key.dag_id}/{manifest['interchange']}" if manifest else ""

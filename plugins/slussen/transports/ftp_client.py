@@ -18,6 +18,7 @@ from typing import BinaryIO
 from slussen.transports.remote import Pace
 
 CHUNK = 1 << 18
+GRACE = 5  # seconds for a server to notice that we break off
 
 
 class Client(ftplib.FTP_TLS):
@@ -70,8 +71,11 @@ class Client(ftplib.FTP_TLS):
                 while data := source.read(CHUNK):
                     self._push(conn, data)
                     pace.passed(len(data))
+            except ftplib.Error:  # the server's answer, in step
+                raise
             except BaseException:
-                # An orderly end would tell the server that this was the whole file.
+                # An orderly end would tell the server that this was the whole file; some take a reset for one too.
+                self._break_off()
                 conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 raise
             self._end(conn)
@@ -84,6 +88,14 @@ class Client(ftplib.FTP_TLS):
             # A server that has no room cuts the data off, and says why on the control connection.
             self.voidresp()
             raise
+
+    def _break_off(self) -> None:
+        with suppress(OSError, EOFError, ftplib.Error):
+            if self.sock is not None:
+                self.sock.settimeout(GRACE)
+                self.putcmd("ABOR")
+                self.getresp()
+        self.close()
 
     @staticmethod
     def _end(conn: ssl.SSLSocket) -> None:

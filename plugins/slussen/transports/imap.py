@@ -20,6 +20,7 @@ from slussen.transports.mime import parse_headers
 
 PIECE = 1 << 22  # bytes of a part that one command asks for
 DEEPEST = 10  # how far parts may stand in parts
+NESTED = 100  # parentheses in parentheses that are followed
 HEADERS = "FROM TO SUBJECT DATE MESSAGE-ID IN-REPLY-TO REFERENCES DISPOSITION-NOTIFICATION-TO RETURN-PATH"
 LITERAL = re.compile(rb"\{(\d+)\}$")
 TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|([^\s()"]+))')
@@ -208,17 +209,21 @@ def _tokens(line: bytes) -> Iterator[bytes]:
 def _parsed(tokens: list[Any]) -> dict[str, Any] | None:
     """``n (KEY value …)`` as a dict; None when the rest hasn't come."""
     stack: list[list[Any]] = [[]]
+    flat = 0  # parentheses beyond what any mail needs: what is in them is not put any deeper
     for token in tokens:
         if isinstance(token, _Mark) and token == b"(":
-            stack.append([])
+            if len(stack) > NESTED:
+                flat += 1
+            else:
+                stack.append([])
         elif isinstance(token, _Mark) and token == b")":
-            if len(stack) > 1:
+            if flat:
+                flat -= 1
+            elif len(stack) > 1:
                 done = stack.pop()
                 stack[-1].append(done)
         else:
             stack[-1].append(None if isinstance(token, _Mark) and token.upper() == b"NIL" else token)
-        if len(stack) > 200:
-            raise TransportRefused("a message whose parts stand too deep in each other")
     if len(stack) > 1:
         return None
     items = next((x for x in stack[0] if isinstance(x, list)), [])
@@ -256,7 +261,7 @@ def _report(structure: Any) -> str:
     if not (isinstance(structure, list) and structure and isinstance(structure[0], list)):
         return ""
     words = [x for x in structure if not isinstance(x, list)]
-    lists = structure[len([x for x in _while_lists(structure)]) :]
+    lists = structure[len(list(_while_lists(structure))) :]
     parameters = next((_dict(x) for x in lists if isinstance(x, list)), {})
     if words and _text(words[0]).lower() == "report":
         return parameters.get("report-type", "?").lower()
@@ -272,13 +277,12 @@ def _while_lists(structure: list[Any]) -> Iterator[list[Any]]:
 
 def _leaves(structure: Any, number: str, found: list[Leaf], depth: int) -> bool:
     """Gather the parts that hold no parts; False when they stand too deep. A message in a message is one part."""
-    if depth > DEEPEST or not isinstance(structure, list) or not structure:
+    if not isinstance(structure, list) or not structure:
         return False
     if isinstance(structure[0], list):
-        return all(
-            [_leaves(part, f"{number}.{n}" if number else str(n), found, depth + 1)
-             for n, part in enumerate(_while_lists(structure), 1)]
-        )  # fmt: skip
+        numbered = enumerate(_while_lists(structure), 1)
+        fits = [_leaves(part, f"{number}.{n}" if number else str(n), found, depth + 1) for n, part in numbered]
+        return all(fits) and depth < DEEPEST
     kind = f"{_text(structure[0])}/{_text(structure[1])}".lower() if len(structure) > 6 else ""
     size = _text(structure[6]) if len(structure) > 6 else ""
     disposition: dict[str, str] = {}

@@ -20,6 +20,7 @@ KEYWORD = {other: key for key, others in KEYWORDS.items() for other in (key, *ot
 DOMAIN = "DD."
 PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")  # X.680's PrintableString
 SMTP = re.compile(r'"((?:[^"\\]|\\.)*)"@([A-Za-z0-9.-]+)')
+BARE = re.compile(r"(/[^\s\"]*/)@[A-Za-z0-9.-]+")
 Address = Mapping[str, str]
 
 
@@ -124,13 +125,16 @@ def to_smtp(address: str, gateway: str) -> str:
 
 
 def from_smtp(address: str) -> str:
-    """What an SMTP address says: the X.400 address in it, in slashes, or the address itself."""
-    match = SMTP.fullmatch(address.strip())
-    if match is None:
-        bare = re.fullmatch(r"(/[^\s\"]*/)@[A-Za-z0-9.-]+", address.strip())
-        return slashed(parse(bare[1])) if bare else address.strip()
-    local = re.sub(r"\\(.)", r"\1", match[1])
-    return slashed(parse(local)) if local.startswith("/") else address.strip()
+    """The X.400 address in an SMTP address (or in either form), in slashes; else the address itself."""
+    text = address.strip()
+    match = SMTP.fullmatch(text) or BARE.fullmatch(text)
+    local = re.sub(r"\\(.)", r"\1", match[1]) if match else text
+    if not local.startswith("/") and ("@" in local or ";" not in local):
+        return text
+    try:
+        return slashed(parse(local))
+    except CallError:  # somebody else's, who may write what he likes
+        return text
 
 
 def same(one: str, other: str) -> bool:

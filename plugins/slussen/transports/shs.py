@@ -168,7 +168,9 @@ class Shs:
             if code in PASSING or (not code and (answer.status_code >= 500 or answer.status_code in (408, 429))):
                 raise TransportError(f"{words}: put off")
             if 300 <= answer.status_code < 400:
-                raise TransportRefused(f"{words}: sent elsewhere, and not followed. Next: mend the connection's address")
+                raise TransportRefused(
+                    f"{words}: sent elsewhere, and not followed. Next: mend the connection's address"
+                )
             raise TransportRefused(f"{words}: refused. Next: agree with the node's operator on product and agreement")
         return _read(answer, ANSWER)
 

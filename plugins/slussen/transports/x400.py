@@ -3,7 +3,8 @@
 Out: one message with one file, as RFC 2045's base64, written as it is read from the disk. Its Message-ID is made of the
 interchange and a keyed hash: the same for every attempt, and not to be guessed, so that a report that names it comes
 from somebody who has had the message. A delivery report (RFC 3461) and a receipt notification (RFC 8098) are asked for.
-Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows (``Unknown``).
+Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows:
+``Unknown``.
 
 In: the partner's messages with one file each. Of several with files of one name the oldest is shown, the others when
 that one has been archived. Mails of others, or with several files, are refused by name, and stay where they are.
@@ -449,5 +450,3 @@ def _said(doing: str) -> Iterator[None]:
 
 def _bytes(text: bytes | str) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "replace")
-
-
