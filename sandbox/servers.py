@@ -15,19 +15,15 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
-from sandbox import ftp_server, processes, sftp_server, shs_node, x400_gateway
+from sandbox import answering, ftp_server, processes, sftp_server, shs_node, x400_gateway
 from slussen import settings
 
 SHARED = ("agresso_kund", "agresso_a02", "lis", "profdoc", "education_statistics", "kir")
 FTP = ("agresso_hb", "ergo", "volvo")
 SFTP = ("csn", "skv", "hanna", "fronter")
-# Who is behind the gateway, and in which of the city's mailboxes it is heard from.
-X400 = {
-    "csn": "/S=MOTTAGNING/O=CSN/PRMD=CSN/ADMD=400NET/C=SE/",
-    "infodata": "/S=SEMA/O=INFODATA/PRMD=IFD/ADMD=400NET/C=SE/",
-    "kir": "/S=KIR/O=RSV/PRMD=RSV/ADMD=400NET/C=SE/",
-}
-CITY_X400 = "/S=TEIS/O=STOCKHOLM/PRMD=STOCKHOLM/ADMD=400NET/C=SE/"
+# Who is behind the gateway, and in which of the city's mailboxes it is heard from: its name in capitals.
+X400 = {"csn": answering.CSN, "infodata": answering.INFODATA, "kir": "/O=RSV/PRMD=RSV/C=SE/"}
+CITY_X400 = "/S=SLUSSEN/O=STOCKHOLM/PRMD=STOCKHOLM/C=SE/"
 # Organisation numbers of the sandbox's own: of the right form, and nobody's.
 SHS = {"csn": "0000000018", "skv": "0000000026", "profdoc": "0000000034", "usk": "0000000042"}
 LOGIN = ("HOST", "PORT", "USER", "PASSWORD")
@@ -66,6 +62,10 @@ class Servers:
     @property
     def shs(self) -> shs_node.Node:
         return shs_node.Node(self.partners / "shs")
+
+    def population(self, name: str, content: bytes) -> None:
+        """A population file comes in the mail."""
+        self.x400.send(name, content, sender=X400["kir"], mailbox="KIR")
 
     def received(self, transport: str, connection: str, name: str, message: str = "") -> bytes | None:
         """What a partner has under this name, or as this message; None when there is nothing.
@@ -114,6 +114,8 @@ class Servers:
             "x400": self._start("x400", "sandbox.x400_gateway", "serve", str(self.partners / "x400"), "--ports"),
             "shs": self._start("shs", "sandbox.shs_node", "serve", str(self.partners / "shs"), "--port-file"),
         }
+        for name, address in X400.items():
+            self.x400.play(x400_gateway.Scenario(mailbox=name.upper()), address)
         ports = {name: self._ports(name, file) for name, file in started.items()}
         mail = self._start_mail()
         self.places = self._places(ports, mail)
