@@ -11,7 +11,7 @@ lis = Integration(
     sender="BoSko",
     receiver="LIS",
     source=sql("bosko", "lis_placements.sql"),
-    target=directory("lis", "AVLÄSNINGLIS_{part}_{day:%Y%m%d}_{number:04}.TXT", encoding="cp1252", frame="crlf"),
+    target=directory("lis", "AVLÄSNINGLIS*.TXT", encoding="cp1252", frame="crlf"),
     layout="lis_placements",
     persons="block",
     times=Times(expected="03:00", amber="04:00", red="06:00", cutoff="+1d 06:00"),

@@ -27,16 +27,18 @@ PORTS = {"api": 8080, "worker logs": 8793, "trigger logs": 8794}
 
 
 class Airflow:
-    """Airflow with a home of its own, LocalExecutor, and our dags and plugins."""
+    """Airflow with a home of its own, LocalExecutor, our plugins, and our dags or those of another folder."""
 
-    def __init__(self, home: Path, metadata: str, environment: Mapping[str, str]) -> None:
-        self.home = home
+    def __init__(
+        self, home: Path, metadata: str, environment: Mapping[str, str], dags: Path = settings.ROOT / "dags"
+    ) -> None:
+        self.home, self._dags = home, dags
         self.ports = {name: free_port(port) for name, port in PORTS.items()}
         self.url = f"http://localhost:{self.ports['api']}"
         self.password = _kept(home / "password", lambda: secrets.token_urlsafe(9))
         self._passwords = home / "airflow" / "passwords.json"
         self._environment = {**os.environ, **environment, **self._configuration(metadata)}
-        self._children: list[subprocess.Popen[bytes]] = []
+        self.children: list[subprocess.Popen[bytes]] = []
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
     @property
@@ -62,7 +64,7 @@ class Airflow:
             command = [*_airflow(), component]
             if component == "api-server":
                 command += ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
-            self._children.append(
+            self.children.append(
                 processes.start(
                     command,
                     log=self.home / "logs" / f"{component}.log",
@@ -78,8 +80,8 @@ class Airflow:
 
     def stop(self) -> None:
         """End all components and whatever they started."""
-        processes.stop(self._children)
-        self._children = []
+        processes.stop(self.children)
+        self.children = []
         self._client.close()
 
     # --- REST
@@ -162,7 +164,7 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def _healthy(self) -> bool:
-        for component, child in zip(COMPONENTS, self._children, strict=True):
+        for component, child in zip(COMPONENTS, self.children, strict=True):
             if child.poll() is not None:
                 raise RuntimeError(f"airflow {component} ended: see {self.home / 'logs' / f'{component}.log'}")
         try:
@@ -175,7 +177,7 @@ class Airflow:
     def _configuration(self, metadata: str) -> dict[str, str]:
         home = self.home / "airflow"
         options = {
-            "core.dags_folder": settings.ROOT / "dags",
+            "core.dags_folder": self._dags,
             "core.plugins_folder": settings.ROOT / "plugins",
             "core.load_examples": False,
             "core.executor": "LocalExecutor",

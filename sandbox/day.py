@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from sandbox import answering, bosko, hanna, hanna_datasets, school
+from sandbox import agresso, answering, bosko, hanna, hanna_datasets, school
 from sandbox.answering import Partners
 from sandbox.population import BAD, population_file
 from sandbox.pupils import as_registered
@@ -102,7 +102,7 @@ class Script:
     def _early(self) -> None:
         runs = list(self._runs({
             "lis_twice_monthly": self._nothing, "profdoc_bosko_twice_monthly": self._nothing,
-            "ergo_mon_wed": self._nothing, "agresso_a02_daily": self._nothing,
+            "ergo_mon_wed": self._nothing, "agresso_a02_daily": self._report_back,
             "kir_weekly": self._population, "profdoc_hanna_twice_monthly": self._health, "usk_monthly": self._usk,
             "fronter_daily": self._fronter, "volvo_daily": self._accounts,
         }, answers={"kir_weekly": "Refuse", "fronter_daily": "Release"}))  # fmt: skip
@@ -115,6 +115,8 @@ class Script:
                 case "profdoc_bosko_twice_monthly" | "ergo_mon_wed":
                     key = run.dag.removesuffix("_twice_monthly").removesuffix("_mon_wed")
                     self.day.expect(f"{key}-{utc(run.start)}", "delivered")
+                case "agresso_a02_daily":
+                    self.day.expect(("a02", "F03-PROCAPITA.txt"), "merged")
                 case "kir_weekly":
                     self.day.expect(("kir", f"KIR-{self.stamp}.txt"), "merged")
                     for name in BAD:
@@ -130,6 +132,11 @@ class Script:
                 case "volvo_daily":
                     self.day.expect(("volvo", f"KONTO-{self.stamp}.CSV"), "delivered")
                     self.day.expect(("volvo", f"KONTO-{self.stamp}-CUT.CSV"), "quarantined", "cut off")
+
+    def _report_back(self) -> None:
+        sent, at = agresso.orders(self.stack.servers.shared("agresso_kund")), moment(self.on, "04:00")
+        back = agresso.report(sent, at, self.number)
+        answering.put(self.stack.servers.shared("agresso_a02"), "F03-PROCAPITA.txt", back)
 
     def _population(self) -> None:
         people = bosko.population_of(self.stack.superuser["bosko"], self.on)

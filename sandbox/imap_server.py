@@ -85,9 +85,7 @@ class Session:
                     await self.work(tag, verb, rest)
                 except (ValueError, FileNotFoundError):
                     self.say(f"{tag} NO no such thing")
-                if swallow := verb == "UID MOVE" and self.faults.find("remove", "swallow"):
-                    self.writer.transport.abort()
-                return not swallow
+                return True
         self.say(f"{tag} OK done")
         return True
 
@@ -126,6 +124,9 @@ class Session:
                         self.store.move(self.mailbox, number, words[1])
                     else:
                         self.store.add(words[1], self.store.path(self.mailbox, number).read_bytes())
+                if self.faults.find("remove", "swallow"):
+                    self.writer.transport.abort()
+                    raise ConnectionResetError
             case "EXPUNGE" | "UID EXPUNGE":
                 for number in self.store.numbers(self.mailbox):
                     if "\\Deleted" in self._flags(number):

@@ -24,7 +24,7 @@ def main() -> None:
     os.environ["SLUSSEN_POSTGRES"] = sys.argv[1]
     server = Server(Path(os.environ.get("SLUSSEN_HOME", ".slussen")))
     server.start()
-    for database in ("slussen", "bosko"):
+    for database in ("slussen", "bosko", "hanna"):
         applied = migrate(server.dsn(database), settings.SQL / "migrations" / database)
         print(f"{database}: {', '.join(applied) or 'up to date'}")
     if password := conninfo_to_dict(sys.argv[1]).get("password"):

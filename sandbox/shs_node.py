@@ -338,6 +338,10 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(fault.seconds)
             return False
         self.close_connection = True
+        if fault.kind != "drop":  # what comes is read, or the answer would be lost with it
+            left = int(self.headers.get("Content-Length", 0))
+            while left and (chunk := self.rfile.read(min(CHUNK, left))):
+                left -= len(chunk)
         if fault.kind == "refuse":
             self._say(400, {"X-shs-errorcode": "MissingAgreement"})
         elif fault.kind == "busy":
@@ -352,7 +356,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str], size: int, kind: str) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Type": kind, "Content-Length": str(size)}.items():
+        closes = {"Connection": "close"} if self.close_connection else {}
+        for name, value in {**headers, **closes, "Content-Type": kind, "Content-Length": str(size)}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -23,6 +23,7 @@ from slussen.quality.gate import run_gate
 from slussen.quality.report import GateReport
 from slussen.records import layout as layouts
 from slussen.records import stage
+from tests import gating_bosko as more
 
 Row = dict[str, Any]
 Databases = tuple[str, str]  # the application's connection strings: slussen, bosko
@@ -30,9 +31,11 @@ Databases = tuple[str, str]  # the application's connection strings: slussen, bo
 PEOPLE = 350  # so that three bad records are within a tolerance of one in a hundred, and four are not
 NAME = "Åslög Ängsvik"
 STREET = "Götgatan 17"
-LAYOUT = {"f29": "agresso_cs15", "f30": "agresso_lg04", "kir": "navet_utfil", "kir_mvs": "pknod", "skv": "navet_infil"}
-KIND: dict[str, Any] = {"f29": "extract", "f30": "extract", "kir": "load", "kir_mvs": "extract", "skv": "relay"}
-POLICY = {"f29": "mask", "f30": "mask", "kir": "pass", "kir_mvs": "mask", "skv": "pass"}
+LAYOUT = {"f29": "agresso_cs15", "f30": "agresso_lg04", "kir": "navet_utfil", "kir_mvs": "pknod", "skv": "navet_infil",
+          **more.LAYOUT}  # fmt: skip
+KIND: dict[str, Any] = {"f29": "extract", "f30": "extract", "kir": "load", "kir_mvs": "extract", "skv": "relay",
+                        **more.KIND}  # fmt: skip
+POLICY = {"f29": "mask", "f30": "mask", "kir": "pass", "kir_mvs": "mask", "skv": "pass", **more.POLICY}
 NUMBERS = [number(FIRST_DAY.replace(year=1950 + n % 60, day=1 + n % 28), 980 + n // 60) for n in range(PEOPLE)]
 TABLES = count(1)
 
@@ -66,7 +69,13 @@ def persons(key: str, numbers: list[str] = NUMBERS) -> list[list[Row]]:
 def _records(key: str, n: int, who: str) -> list[Row]:
     base: Row = {"person": who, "protected": False}
     match key:
-        case "f29":
+        case "f103" | "f104":  # as F30, of school-age care
+            lines = _records("f30", n, who)
+            return [r | {"voucher_type": "FU" if key == "f103" else "FI"}
+                    | ({"article": "FRHAVG"} if r["record_type"] == "I" else {}) for r in lines]  # fmt: skip
+        case key if key in more.LAYOUT and key != "f102":
+            return more.records(key, n, who, NUMBERS[n - 1])
+        case "f29" | "f102":
             return [base | {
                 "record_type": "customer", "comp_reg_no": who, "apar_id": str(n), "apar_name": NAME, "address1": STREET,
                 "address4": "Stockholm", "zip_code": "11646", "country_code": "SE", "currency": "SEK", "client": "ST",

@@ -81,7 +81,15 @@ from file
 cross join run
 on conflict do nothing;
 
+-- The money, in öre, of every invoice of ours in the file, merged now or before: what was paid or credited, and what is left.
+with ours as (
+    select i.belopp, i.restbelopp
+    from incoming i
+    where i.record_type = 'post' and exists (select from bosko.debiting d where d.id = i.order_id - 38000000)
+)
 select
+    (select coalesce(100 * sum(belopp - restbelopp), 0)::bigint from ours) as reported_ore,
+    (select coalesce(100 * sum(restbelopp), 0)::bigint from ours) as outstanding_ore,
     count(*) filter (where is_new) as inserted,
     count(*) filter (where is_changed and not is_new and not is_older) as changed,
     count(*) filter (where not is_changed and not is_new and not is_older) as unchanged,

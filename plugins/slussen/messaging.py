@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from slussen.errors import CallError, SlussenError
 from slussen.ledger import Conflict
+from slussen.ledger.states import fold
 from slussen.transports import Message, Unknown
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def dispatch(d: Dispatch, store: PayloadStore, to: Messenger, ledger: Ledger) ->
     """
     attempt = _Attempt(d, store, to, ledger)
     yield "claim"
-    if not attempt.claim():
-        return attempt.end("already")
+    if (known := attempt.claim()) != "go":
+        return attempt.end(known)
     yield "sending"
     match attempt.say_sending():
         case "fenced":
@@ -151,26 +152,27 @@ def is_delivered(events: Sequence[Event]) -> bool:
 class _Attempt:
     def __init__(self, d: Dispatch, store: PayloadStore, to: Messenger, ledger: Ledger) -> None:
         self.d, self.store, self.to, self.ledger = d, store, to, ledger
-        self.number = 0
-        self.message = ""
+        self.number, self.message = 0, ""
 
     def end(self, state: State) -> Outcome:
         if state in ("fenced", "unknown") and is_delivered(self._events()):
             state = "already"
         return Outcome(state, self.number, self.message)
 
-    def claim(self) -> bool:
-        """Become the last claimant; False when it has been delivered."""
+    def claim(self) -> Literal["go", "already", "unknown"]:
+        """Become the last claimant, unless it has been delivered, or may have been and only its receipt can tell."""
         while True:
             events = self._events()
             # A message has the id of the first attempt, whatever key makes ids now.
             known = next((str(e.data["message"]) for e in events if e.kind == "sending"), "")
             self.message = known or self.to.message_id(self.d.interchange)
             if is_delivered(events):
-                return False
+                return "already"
+            if not self.to.resends and fold(events).state == "unknown":
+                return "unknown"
             self.number = _last_claim(events) + 1
             if self._append("claim", events, attempt=self.number):
-                return True
+                return "go"
 
     def say_sending(self) -> Literal["go", "fenced", "already", "in doubt"]:
         while True:

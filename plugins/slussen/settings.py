@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def database() -> str:
         return dsn
     pointer = home() / "database"
     return pointer.read_text().strip() if pointer.exists() else "dbname=slussen"
+
+
+def use_connections() -> None:
+    """Let Airflow find, in a process that is no task, the connections that the demo of this checkout left behind.
+
+    An installation has them in its own environment, secrets backend or metadata database; what is set already stays.
+    """
+    file = home() / "connections.json"
+    if file.exists():
+        for name, connection in json.loads(file.read_text()).items():
+            os.environ.setdefault(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
 
 
 def payloads() -> Path:

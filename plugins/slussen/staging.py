@@ -39,12 +39,17 @@ def stage_payload(
     from slussen.records import layout as layouts
     from slussen.records import stage
     from slussen.records.parse import Parsed
+    from slussen.records.zipped import Zipped
 
     layout, source = layouts.load(integration.layout), integration.source
     events = ledger.events(manifest.interchange)
     table, findings = new_table(manifest.interchange), Findings()
     with store.open(manifest.sha256) as payload, connect(database) as slussen:
-        parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
+        parsed: Parsed | Zipped
+        if layout.kind == "zip":
+            parsed = Zipped(payload, layout, findings)
+        else:
+            parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
         stage.create(slussen, table, layout.data_schema)
         copied = stage.copy_in(slussen, table, map(layout.data_of, parsed))
         slussen.commit()

@@ -20,7 +20,7 @@ from slussen.transports.mime import Decoder, base64_lines, base64_size, parts
 from slussen.transports.reports import delivery_report, read_report
 from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
 
-NAME, CONTENT = "SVÅR 1.TXT", random.Random(1809).randbytes(300_007)  # noqa: S311
+NAME, CONTENT = "SVÅR 1.TXT", random.Random(1809).randbytes(300_007)
 
 
 @pytest.fixture(params=RIGS)

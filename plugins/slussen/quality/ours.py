@@ -131,12 +131,13 @@ class Different(ColumnPairMapMetricProvider):
 
     @column_pair_condition_partial(engine=SqlAlchemyExecutionEngine)  # type: ignore[untyped-decorator]
     def _sqlalchemy(cls, column_A: Any, column_B: Any, **kwargs: Any) -> Any:
-        return sa.or_(column_A.is_(None), column_B.is_(None), column_A != column_B)
+        return column_A != column_B
 
 
 class ExpectColumnPairValuesToBeDifferent(ColumnPairMapExpectation):
     """Two columns never hold the same value; nothing is no value."""
 
+    ignore_row_if: str = "either_value_is_missing"
     map_metric = "column_pair_values.different"
     success_keys = ("column_A", "column_B", "ignore_row_if", "mostly")
 

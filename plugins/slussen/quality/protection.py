@@ -58,7 +58,7 @@ def tally(stage: Connection, table: sql.Identifier, layout: Layout, kind: str, p
     row = stage.execute(
         sql.SQL(
             "select count(*), count(*) filter (where {mark}) from {table}"
-            " where {mark} or exists (select from register where personnr = {who})"
+            " where {mark} or {who} in (select register.personnr from register)"
         ).format(mark=mark, table=table, who=who)
     ).fetchone()
     total, flagged = (int(n) for n in row or (0, 0))
@@ -202,7 +202,9 @@ def _about_protected(layout: Layout) -> sql.Composable:
     """SQL for an extract's row about somebody whom the register protects: as the query says, or as the record does."""
     columns = dict.fromkeys(["person", *([layout.person_field] if layout.person_field else [])])
     return sql.SQL(" or ").join(
-        sql.SQL("exists (select from register where personnr = {})").format(sql.Identifier(name)) for name in columns
+        # Not "exists": within it a layout's own column personnr would be the register's.
+        sql.SQL("coalesce({} in (select register.personnr from register), false)").format(sql.Identifier(name))
+        for name in columns
     )
 
 

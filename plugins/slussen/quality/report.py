@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from slussen.errors import Finding, Severity
 
 Verdict = Literal["pass", "warn", "hold", "fail"]
+COMPARING = ("volume", "duplicates")  # rules that say what they have compared with
 SHOWN = 100  # record numbers that a line of the report names
 
 
@@ -112,7 +113,7 @@ class GateReport:
                 continue
             share = f"{c.unexpected / c.checked:.2%}" if c.checked else ""
             records = ", ".join(map(str, c.records[:12])) + (" …" if len(c.records) > 12 else "")
-            rule = f"{c.rule}: {c.message}" if c.message and c.rule.startswith(("duplicates", "volume")) else c.rule
+            rule = f"{c.rule}: {c.message}" if c.message and c.rule.startswith(COMPARING) else c.rule
             table.add_row(rule, c.severity, c.verdict, str(c.unexpected), str(c.checked), share, records or c.message)
         out = io.StringIO()
         console = Console(file=out, width=150)
@@ -124,7 +125,7 @@ class GateReport:
             f"{held} of {len(self.checks)} rules hold" + (f"; protected persons: {persons}" if persons else "")
         )
         for c in self.checks:
-            if c.ok and not c.tolerated and c.message:
+            if c.verdict == "pass" and c.rule.startswith(COMPARING) and c.message:
                 console.print(f"{c.rule}: {c.message}", highlight=False, markup=False, soft_wrap=True)
         for duty, reason in self.without.items():
             console.print(f"without {duty}: {reason}", highlight=False, markup=False, soft_wrap=True)

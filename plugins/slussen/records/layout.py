@@ -169,7 +169,7 @@ class LayoutFile(Strict):
     version: int
     status: Literal["published", "assumed"]
     source: str
-    kind: Literal["fixed", "tagged", "delimited"]
+    kind: Literal["fixed", "tagged", "delimited", "zip"]
     usual: Usual
     length: int = Field(0, ge=0, description="fixed: the bytes of a record, without line end or RDW")
     may_be_empty: bool = Field(False, description="an empty file is no error")

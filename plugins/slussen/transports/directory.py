@@ -120,6 +120,12 @@ class Directory:
         """By reading it back."""
         return self.digest(name) == sha256
 
+    def space(self) -> int:
+        """Free bytes, for us."""
+        with _said(f"looking at {self._path}"):
+            room = os.fstatvfs(self._folder)
+            return room.f_bavail * room.f_frsize
+
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         """Refuses a name that is taken in the same step where the file system can, else by a look before.
 

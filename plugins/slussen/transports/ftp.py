@@ -281,6 +281,13 @@ class Ftp(Remote):
             told = self._told_digest(path) or (self._read_digest(path) if self._read_back else "")
         return told in ("", sha256)
 
+    def space(self) -> int | None:
+        """Free bytes, where the server tells (AVBL, draft-peterson-streamlined-ftp-command-extensions)."""
+        if "AVBL" not in self._features:
+            return None
+        with self._said("asking for room"):
+            return int(self._ftp.sendcmd("AVBL")[4:].split()[0])
+
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         source, target = self._path(old), self._path(new)
         with self._said(f"renaming to {new}"):

@@ -210,6 +210,11 @@ class Sftp(Remote):
             told = self._client.told_digest(path) or (self._read_digest(path) if self._read_back else "")
         return told in ("", sha256)
 
+    def space(self) -> int | None:
+        """Free bytes, where the server tells."""
+        with self._said("asking for room"):
+            return self._client.space(self._bytes(self._folder or "."))
+
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         from slussen.transports.sftp_client import Status
 
