@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="stop everything afterwards; the exit code says how it went"
     )
-    parser.add_argument("--scale", default="1", help="so many times the people and pupils; full: kir at 2,000,000")
+    parser.add_argument("--scale", default="1", help="so many times the people and pupils")
     parser.add_argument("--clean", action="store_true", help="stop what is left, and remove the state")
     options = parser.parse_args()
 
@@ -171,12 +171,7 @@ def main() -> None:
         return
     console = Console() if sys.stdout.isatty() else Console(width=160)
     try:
-        if options.scale == "full":
-            from sandbox.full import full
-
-            code = full(settings.home(), console)
-        else:
-            code = demo(settings.home(), scale=float(options.scale), once=options.once, console=console)
+        code = demo(settings.home(), scale=float(options.scale), once=options.once, console=console)
     except (RuntimeError, TimeoutError) as error:
         console.print(f"[red]{error}[/]", highlight=False)
         code = 1

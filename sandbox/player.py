@@ -17,7 +17,7 @@ from sandbox.scenario import Run
 from sandbox.stack import Stack
 from slussen import settings
 
-RUN_LIMIT = 300  # seconds that one run may take
+RUN_LIMIT = 600  # seconds that a group of runs may take
 DONE = ("success", "failed")
 COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "dim", "awaiting_input": "yellow",
            "upstream_failed": "red", "deferred": "magenta"}  # fmt: skip

@@ -23,7 +23,6 @@ FTP = ("agresso_hb", "ergo", "volvo")
 SFTP = ("csn", "skv", "hanna", "fronter")
 # Who is behind the gateway, and in which of the city's mailboxes it is heard from: its name in capitals.
 X400 = {"csn": answering.CSN, "infodata": answering.INFODATA, "kir": "/O=RSV/PRMD=RSV/C=SE/"}
-CITY_X400 = "/S=SLUSSEN/O=STOCKHOLM/PRMD=STOCKHOLM/C=SE/"
 # Organisation numbers of the sandbox's own: of the right form, and nobody's.
 SHS = {"csn": "0000000018", "skv": "0000000026", "profdoc": "0000000034", "usk": "0000000042"}
 LOGIN = ("HOST", "PORT", "USER", "PASSWORD")
@@ -114,9 +113,9 @@ class Servers:
             "x400": self._start("x400", "sandbox.x400_gateway", "serve", str(self.partners / "x400"), "--ports"),
             "shs": self._start("shs", "sandbox.shs_node", "serve", str(self.partners / "shs"), "--port-file"),
         }
+        ports = {name: self._ports(name, file) for name, file in started.items()}
         for name, address in X400.items():
             self.x400.play(x400_gateway.Scenario(mailbox=name.upper()), address)
-        ports = {name: self._ports(name, file) for name, file in started.items()}
         mail = self._start_mail()
         self.places = self._places(ports, mail)
 
@@ -160,7 +159,7 @@ class Servers:
             "HANNA_USER": ftp_server.USER, "HANNA_PASSWORD": ftp_server.PASSWORD,
             "X400_HOST": "127.0.0.1", "X400_SMTP_PORT": smtp, "X400_IMAP_PORT": imap, "X400_USER": x400_gateway.USER,
             "X400_PASSWORD": x400_gateway.PASSWORD, "X400_GATEWAY": x400_gateway.GATEWAY,
-            "X400_CITY": CITY_X400, "X400_CA": str(self.partners / "x400" / "certificates" / "ca.pem"),
+            "X400_CITY": x400_gateway.CITY, "X400_CA": str(self.partners / "x400" / "certificates" / "ca.pem"),
             "SHS_URL": f"https://127.0.0.1:{ports['shs'][0]}", "SHS_CA": str(certificates / "ca.pem"),
             "SHS_CERTIFICATE": str(certificates / f"{shs_node.CITY}.pem"), "SHS_CITY": shs_node.CITY,
             "MAIL_HOST": "127.0.0.1", "MAIL_PORT": str(mail),

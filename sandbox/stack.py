@@ -117,4 +117,5 @@ class Stack:
                               ("PORT", "port")):  # fmt: skip
                 places[f"{name.upper()}_DATABASE_{what}"] = str(parts.get(key) or "")
         filled = connections.variables(settings.ROOT / "airflow_settings.yaml", places)
+        connections.keep(settings.ROOT / "airflow_settings.yaml", places, self.home / "connections.json")
         return {**filled, "SLUSSEN_DATABASE": self.database, **self.environment}
