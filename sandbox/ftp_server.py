@@ -39,6 +39,14 @@ TRACK = 56_664  # bytes of a track of a 3390
 EBCDIC, BLANK = "cp278", b"\x40"
 
 
+class Text(io.BytesIO):
+    """A dataset as lines."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self.name = name
+
+
 class Datasets(AbstractedFS):  # type: ignore[misc]
     """A folder whose files are datasets."""
 
@@ -70,9 +78,7 @@ class Datasets(AbstractedFS):  # type: ignore[misc]
         with file:
             data, length = file.read(), self.cmd_channel.record_length
         lines = (data[at : at + length].decode(EBCDIC).rstrip() for at in range(0, len(data), length))
-        text = io.BytesIO("".join(f"{line}\r\n" for line in lines).encode("latin-1"))
-        text.name = filename
-        return text
+        return Text(filename, "".join(f"{line}\r\n" for line in lines).encode("latin-1"))
 
     def validpath(self, path: str) -> bool:
         return True
