@@ -19,6 +19,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
+import ebcdic  # noqa: F401 (registers cp278)
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.filesystems import AbstractedFS, FilesystemError
 from pyftpdlib.handlers import FTPHandler

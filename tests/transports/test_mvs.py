@@ -6,6 +6,7 @@ import io
 from hashlib import sha256
 from pathlib import Path
 
+import ebcdic  # noqa: F401 (registers cp278)
 import pytest
 
 from sandbox.faults import Fault
