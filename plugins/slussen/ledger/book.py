@@ -177,7 +177,6 @@ class Ledger:
         """The answers to questions of this integration, in the order in which they came."""
         return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
 
-
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""
         with self._connection() as connection:
