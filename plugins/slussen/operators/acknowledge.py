@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from slussen.errors import TransportError
-from slussen.ledger.states import Interchange
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, boundary, ledger
 from slussen.operators.connections import MESSAGES, messenger
+
+if TYPE_CHECKING:
+    from slussen.ledger.states import Interchange
 
 GRACE = timedelta(minutes=5)  # for the triggerer
 
