@@ -127,6 +127,23 @@ def test_both_moments_of_a_morning_count_and_so_do_all_files_of_a_look(ledger: L
     assert {i.id for i in asked.interchanges} == {"ask-a", "ask-b"}
 
 
+def test_the_eta_is_what_the_last_ones_took_and_a_simulated_day_says_nothing(ledger: Ledger) -> None:
+    from datetime import UTC, timedelta
+
+    from slussen.ledger.intervals import ended
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    for minutes in (10, 30, 20):
+        write(ledger, F30, now - timedelta(minutes=minutes), STAGED, DELIVERED)
+    write(ledger, F30, TONIGHT, STAGED, DELIVERED)  # of January: done months after
+    write(ledger, F30, now - timedelta(minutes=5), STAGED)  # not done
+    lags = ended(ledger, ["f30", "a02"])
+    assert sorted(round(lag.total_seconds() / 60) for lag in lags["f30"]) == [10, 20, 30]
+    tonight = one(ledger, F30, at("13 20:05"))
+    assert tonight.eta is not None
+    assert round((tonight.eta - at("13 20:00")).total_seconds() / 60) == 20
+
+
 def test_an_overdue_receipt_is_amber_until_it_comes(ledger: Ledger) -> None:
     collected = ("collected", {"bytes": 1, "sha256": "a"})
     overdue = ("overdue", {"kind": "delivery", "due": at("13 11:00").isoformat()})

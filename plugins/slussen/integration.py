@@ -95,7 +95,7 @@ class Times:
     """When an interchange is expected, when its absence is worth a look, when it is late, when it is too late.
 
     Each is a Stockholm time: the first one at or after the start of the run's interval (``06:30``), or that many days
-    later (``+1d 06:30``).
+    later (``+1d 06:30``). One that the run has passed when it begins is its start (``lateness.py``).
     """
 
     expected: str

@@ -128,8 +128,8 @@ def _standing(
     assert latest is not None
     times = row.integration.times
     due = resolve(times, start) if times is not None else None
-    closes = row.timetable.closes(latest)
-    cutoff = due.cutoff if due is not None else datetime.fromtimestamp(closes.timestamp(), UTC)
+    closes = datetime.fromtimestamp(row.timetable.closes(latest).timestamp(), UTC)
+    cutoff = due.cutoff if due is not None else closes
     common: dict[str, Any] = {
         "row": row,
         "start": start,
@@ -141,15 +141,15 @@ def _standing(
     folded = [fold(events) for events in found]
     missing = not any((interval_of(events) or start) == start for events in found)
     if missing and not is_often(row) and expects(row):
-        over = now >= cutoff
-        colour: Colour = "red" if over else due.colour(now) if due is not None else "green"
+        over = now >= closes
+        colour: Colour = "red" if now >= min(cutoff, closes) else due.colour(now) if due is not None else "green"
         return Standing(
             **common,
             state="missed" if over else "waiting",
             colour=colour,
             slack=cutoff - now,
             eta=eta(start, lags) if not over else None,
-            note="nothing has come" if over or colour != "green" else "",
+            note="nothing has come" if colour != "green" else "",
             interchanges=tuple(folded),
         )
     if not found:

@@ -63,9 +63,8 @@ class Look:
 def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> Look:
     """Compare schedule and ledger as of ``now`` (UTC); raise and end alarms."""
     found = Look()
-    last = _last_look(ledger)
-    since = min(last, now) if last is not None else now
-    asked = {row.key: _intervals(row, since, now) for row in rows}
+    first, last = _looks(ledger, now)
+    asked = {row.key: _intervals(row, first, min(last or now, now), now) for row in rows}
     events = of_intervals(ledger, [wanted(row.integration, asked[row.key], now) for row in rows])
     for row in rows:
         for start in asked[row.key]:
@@ -74,7 +73,7 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     for alert in found.alarms.values():
         alarms.alert(alert)
     for cause in _standing_alarms(ledger):
-        if cause not in found.alarms:
+        if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
             alarms.recovered(cause)
             found.over.append(cause)
     if last is None or now - last > REMEMBERED:
@@ -82,22 +81,20 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     return found
 
 
-def _last_look(ledger: Ledger) -> datetime | None:
-    """Until when earlier looks have seen everything. Before the first one nothing is missed."""
-    looked = [e for e in ledger.events(STREAM) if e.kind == "looked"]
-    return datetime.fromisoformat(looked[-1].data["until"]) if looked else None
+def _looks(ledger: Ledger, now: datetime) -> tuple[datetime, datetime | None]:
+    """When the first look was, and until when all has been seen."""
+    looked = [datetime.fromisoformat(e.data["until"]) for e in ledger.events(STREAM) if e.kind == "looked"]
+    return (looked[0], looked[-1]) if looked else (now, None)
 
 
-def _intervals(row: Row, since: datetime, now: datetime) -> list[datetime]:
-    """The starts of the intervals that have begun, and were not over at the last look."""
+def _intervals(row: Row, first: datetime, since: datetime, now: datetime) -> list[datetime]:
+    """The starts of the intervals that were not over at the last look. What began before the first isn't ours."""
     if row.timetable is None or is_often(row):
         return []
-    first = since - timedelta(days=row.timetable.lookback)
-    if row.since is not None:
-        first = max(first, row.since)
+    begin = max(first, since - timedelta(days=row.timetable.lookback), row.since or first)
     return [
         datetime.fromtimestamp(i.start.timestamp(), UTC)
-        for i in row.timetable.between(first, now)
+        for i in row.timetable.between(begin, now)
         if row.timetable.closes(i) > since
     ]
 
@@ -121,10 +118,11 @@ def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]],
     if due is None or not waiting:
         return
     what = f"{'nothing has come' if waiting == 'waiting' else waiting} at {now.astimezone(STOCKHOLM):%H:%M}"
-    for level, cause in (("amber", "late"), ("red", "red")):
-        if due.passed(now) in _from(level):
-            step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
-            found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name))
+    level = due.colour(now)
+    if level != "green":
+        cause = {"amber": "late", "red": "red"}[level]  # red is told of anew, whether or not amber was
+        step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
+        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name))
 
 
 def _say_missed(found: Look, row: Row, start: datetime, name: str, ledger: Ledger) -> list[Event]:
@@ -154,11 +152,6 @@ def _cause(owed: Obligation) -> str:
 
 def _standing_alarms(ledger: Ledger) -> list[str]:
     return [stream.removeprefix("watch/") for stream, kind in ledger.rows(OPEN) if kind == "alarm"]
-
-
-def _from(level: str) -> tuple[str, ...]:
-    levels = ("expected", "amber", "red", "cutoff")
-    return levels[levels.index(level) :]
 
 
 def _alert(row: Row, cause: str, state: str, what: str, due: Due | None, next_step: str, interchange: str) -> Alert:
