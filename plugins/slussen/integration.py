@@ -17,7 +17,11 @@ Persons = Literal["block", "mask", "pass", "hold", "none"]
 Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs", "download"]
 Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
-Duty = Literal["conservation", "canaries", "volume", "duplicates"]
+Duty = Literal[
+    "conservation", "canaries", "volume",
+    "duplicates", "duplicates: same name", "duplicates: same content", "duplicates: same business keys",
+    "duplicates: same totals",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
