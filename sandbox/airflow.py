@@ -27,16 +27,18 @@ PORTS = {"api": 8080, "worker logs": 8793, "trigger logs": 8794}
 
 
 class Airflow:
-    """Airflow with a home of its own, LocalExecutor, and our dags and plugins."""
+    """Airflow with a home of its own, LocalExecutor, our plugins, and our dags or those of another folder."""
 
-    def __init__(self, home: Path, metadata: str, environment: Mapping[str, str]) -> None:
-        self.home = home
+    def __init__(
+        self, home: Path, metadata: str, environment: Mapping[str, str], dags: Path = settings.ROOT / "dags"
+    ) -> None:
+        self.home, self._dags = home, dags
         self.ports = {name: free_port(port) for name, port in PORTS.items()}
         self.url = f"http://localhost:{self.ports['api']}"
         self.password = _kept(home / "password", lambda: secrets.token_urlsafe(9))
         self._passwords = home / "airflow" / "passwords.json"
         self._environment = {**os.environ, **environment, **self._configuration(metadata)}
-        self._children: list[subprocess.Popen[bytes]] = []
+        self.children: list[subprocess.Popen[bytes]] = []
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
     @property
@@ -58,28 +60,27 @@ class Airflow:
         )
         if done.returncode:
             raise RuntimeError(f"airflow db migrate failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        for component in COMPONENTS:
-            command = [*_airflow(), component]
-            if component == "api-server":
-                command += ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
-            self._children.append(
-                processes.start(
-                    command,
-                    log=self.home / "logs" / f"{component}.log",
-                    env=self._environment,
-                    cwd=settings.ROOT,
-                    pids=self.home / "pids",
-                )
-            )
+        for name in COMPONENTS:
+            self.children.append(self.component(name))
         try:
             processes.wait_until(self._healthy, seconds=BOOT, what="Airflow")
         except TimeoutError:
             raise RuntimeError(f"Airflow didn't come up in {BOOT} s: see {self.home / 'logs'}") from None
 
+    def component(self, name: str) -> subprocess.Popen[bytes]:
+        """Start one of the components."""
+        command = [*_airflow(), name]
+        if name == "api-server":
+            command += ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
+        return processes.start(
+            command, log=self.home / "logs" / f"{name}.log", env=self._environment, cwd=settings.ROOT,
+            pids=self.home / "pids",
+        )  # fmt: skip
+
     def stop(self) -> None:
         """End all components and whatever they started."""
-        processes.stop(self._children)
-        self._children = []
+        processes.stop(self.children)
+        self.children = []
         self._client.close()
 
     # --- REST
@@ -90,8 +91,11 @@ class Airflow:
     def import_errors(self) -> list[str]:
         return [e["filename"] for e in self._call("GET", "/importErrors")["import_errors"]]
 
-    def trigger(self, dag: str, run: str, start: datetime, end: datetime) -> None:
-        """Start a run for this data interval; its clock begins at the interval's start."""
+    def trigger(
+        self, dag: str, run: str, start: datetime, end: datetime, form: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a run for this data interval, with a form as it was filled in; its clock begins at the interval's
+        start."""
         self._call(
             "POST",
             f"/dags/{dag}/dagRuns",
@@ -101,6 +105,7 @@ class Airflow:
                 "data_interval_start": start.isoformat(),
                 "data_interval_end": end.isoformat(),
                 "run_after": start.isoformat(),
+                "conf": dict(form or {}),
             },
         )
 
@@ -158,7 +163,7 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def _healthy(self) -> bool:
-        for component, child in zip(COMPONENTS, self._children, strict=True):
+        for component, child in zip(COMPONENTS, self.children, strict=True):
             if child.poll() is not None:
                 raise RuntimeError(f"airflow {component} ended: see {self.home / 'logs' / f'{component}.log'}")
         try:
@@ -171,7 +176,7 @@ class Airflow:
     def _configuration(self, metadata: str) -> dict[str, str]:
         home = self.home / "airflow"
         options = {
-            "core.dags_folder": settings.ROOT / "dags",
+            "core.dags_folder": self._dags,
             "core.plugins_folder": settings.ROOT / "plugins",
             "core.load_examples": False,
             "core.executor": "LocalExecutor",
@@ -183,6 +188,7 @@ class Airflow:
             "core.simple_auth_manager_passwords_file": self._passwords,
             "core.execution_api_server_url": f"{self.url}/execution/",
             "core.xcom_backend": "slussen.xcom.ManifestXCom",
+            "core.sensitive_var_conn_names": "seal_key",  # of an extra: the UI shows it to nobody
             "database.sql_alchemy_conn": metadata,
             "api.base_url": self.url,
             "api.workers": 1,

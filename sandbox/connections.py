@@ -34,6 +34,15 @@ def variables(file: Path, environment: Mapping[str, str] = os.environ) -> dict[s
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in connections(file, environment).items()}
 
 
+def keep(file: Path, environment: Mapping[str, str], to: Path) -> None:
+    """Write the connections to a file that is the owner's alone: ``slussen probe`` finds the partners by it."""
+    draft = to.with_suffix(".tmp")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(connections(file, environment), out, indent=2)
+    draft.replace(to)
+
+
 def _connection(listed: Mapping[str, Any]) -> dict[str, Any]:
     made = {new: listed.get(f"conn_{old}") for old, new in FIELDS.items()}
     if made["port"]:

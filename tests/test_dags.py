@@ -102,7 +102,9 @@ def test_airflow_executes_one_file_below_plugins_and_no_name_of_ours_hides_the_s
 PERSONS = {
     "a02": "pass", "ergo": "block", "f29": "mask", "f30": "mask", "f102": "mask", "f103": "mask", "f104": "mask",
     "h45": "none", "kir": "pass", "kir_mvs": "mask", "lis": "block", "novaschema": "block", "profdoc_bosko": "mask",
-    "skv": "pass",
+    "csn_month": "pass", "csn_komvux": "pass", "csn_inack": "pass", "csn_inack_reply": "pass", "csn_report": "pass",
+    "csn_report_receipt": "pass", "skv": "pass", "skv_reply": "pass", "infodata": "pass", "infodata_reply": "pass",
+    "statistics": "none", "volvo": "block", "profdoc_hanna": "mask", "usk": "mask", "fronter": "hold",
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Canaries: synthetic protected persons who live in every source and must never leave.
 
 Every outgoing stream is searched for them in the pass that hashes it. All values of a kind begin with one rare prefix
-(``include/canaries.yaml``), so that a search is a few finds a chunk; a find is confirmed in full.
+(``include/canaries.yaml``); all prefixes are searched for at once, and what is found is confirmed in full.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from slussen import settings
+from slussen.errors import CallError
 
 CONTACT = ("street", "phone", "email")
 EVERYTHING = ("personnr", "family_name", *CONTACT)
 LONGEST = 256  # bytes that a value may have, kept from one chunk to the next
-RARE = 1024  # bytes to a letter that begins no canary: one that is more common is no good to search for
+SHORTEST = 7  # bytes that what a canary begins with has at least
+PIECE = 1 << 18  # bytes that are looked at at a time: they stay in the processor's cache
+MIX, SHIFT = np.uint32(0x9E3779B1), np.uint32(17)  # a word's hash: Fibonacci's, 15 bits
 MOST = 100  # hits that are named: one is enough to stop a delivery
 
 
@@ -65,18 +70,28 @@ class Scan:
             prefixes += [change(s) for s in starts for change in (str, str.upper)]
             whole = {change(v).encode(encoding, "ignore") for v in values for change in (str, str.upper)}
             self._values.append((form, tuple(whole)))
-        self._starts = _starts(prefixes, encoding)
+        self._words, self._table = _aligned({p.encode(encoding, "ignore") for p in prefixes})
         self._tail = b""
         self._read = 0
 
     def feed(self, chunk: bytes) -> None:
-        data = self._tail + chunk
-        start = self._read - len(self._tail)
-        for anchor, prefixes in self._starts:
-            for at in _finds(data, anchor, prefixes):
+        border = self._tail + chunk[:LONGEST]  # of what begins in one chunk and ends in the next
+        for data, start in ((border, self._read - len(self._tail)), (chunk, self._read)):
+            for at in self._finds(data):
                 self._confirm(data, at, start + at)
         self._read += len(chunk)
-        self._tail = data[-LONGEST:]
+        self._tail = (self._tail + chunk[-LONGEST:])[-LONGEST:]
+
+    def _finds(self, data: bytes) -> Iterator[int]:
+        """Where a prefix begins: one look at every fourth byte, whatever the number of prefixes."""
+        for first in range(0, len(data) - 3, PIECE):
+            words = np.frombuffer(data, "<u4", min(PIECE, len(data) - first) // 4, first)
+            there = np.flatnonzero(self._table.take((words * MIX) >> SHIFT))
+            for place, word in zip(there.tolist(), words[there].tolist(), strict=True):
+                for within, prefix in self._words.get(word, ()):
+                    at = first + 4 * place - within
+                    if at >= 0 and data.startswith(prefix, at):
+                        yield at
 
     def _confirm(self, data: bytes, at: int, offset: int) -> None:
         """A prefix is there: is the whole value? (If not yet, it comes again with the next chunk.)"""
@@ -86,29 +101,25 @@ class Scan:
                 self.hits.append(Hit(form, offset, f"{data[at]:02x}"))
 
 
-def _starts(prefixes: Iterable[str], encoding: str) -> list[tuple[bytes, tuple[bytes, ...]]]:
-    """What to search for, and what must then be there.
+def _aligned(prefixes: Iterable[bytes]) -> tuple[dict[int, list[tuple[int, bytes]]], NDArray[np.bool_]]:
+    """The four bytes that stand on a multiple of four wherever a prefix begins, and a table of their hashes.
 
-    Words that begin with the same letter share a search for that letter: where it is rare that runs at 30 GB/s, a
-    search for a word at 3. Digits are nowhere rare: numbers are searched for one by one.
+    Seven bytes have such a word in them, at one of four places. Of digits the last seven are the rare ones.
+
+    Raises:
+        CallError: a prefix is too short.
     """
-    shared: dict[str, list[bytes]] = {}
-    for prefix in dict.fromkeys(prefixes):
-        shared.setdefault(prefix[0] if prefix[0].isalpha() else prefix, []).append(prefix.encode(encoding, "ignore"))
-    return [(anchor.encode(encoding), tuple(words)) for anchor, words in shared.items()]
-
-
-def _finds(data: bytes, anchor: bytes, prefixes: tuple[bytes, ...], start: int = 0) -> Iterator[int]:
-    """Where one of the prefixes begins. A letter that turns out not to be rare is given up for the words."""
-    in_vain, at = 0, data.find(anchor, start)
-    while at >= 0:
-        if data.startswith(prefixes, at):
-            yield at
-        elif (in_vain := in_vain + 1) > len(data) // RARE:
-            for word in prefixes:
-                yield from _finds(data, word, (word,), at + 1)
-            return
-        at = data.find(anchor, at + 1)
+    words: dict[int, list[tuple[int, bytes]]] = {}
+    for prefix in prefixes:
+        if len(prefix) < SHORTEST:
+            raise CallError(f"canaries.yaml: what canaries begin with must be {SHORTEST} characters or more")
+        first = len(prefix) - SHORTEST if prefix.isdigit() else 0
+        for within in range(first, first + 4):
+            word = int.from_bytes(prefix[within : within + 4], "little")
+            words.setdefault(word, []).append((within, prefix))
+    table = np.zeros(1 << 32 - int(SHIFT), np.bool_)
+    table[(np.array(list(words), np.uint32) * MIX) >> SHIFT] = True
+    return words, table
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,23 +15,25 @@ from slussen.errors import CallError
 
 if TYPE_CHECKING:
     from slussen.catalogue import Planned
+    from slussen.ledger import Ledger
 
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 Key = Annotated[str, typer.Argument(metavar="[KEY]", help="Only this integration.")]
+At = Annotated[str, typer.Option("--at", metavar="TIME", help="As of this Stockholm time; now, if not said.")]
+COLOURS = {"red": "red", "amber": "yellow", "green": "green"}
 OFTEN = 4  # runs a day of one integration: more are one line
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command()(schedule)
+    for command in (schedule, today, why, obligations, docs):
+        app.command()(command)
 
 
 def schedule(
     key: Key = "",
     first: Annotated[str, typer.Option("--from", metavar="DATE", help="First day; today, if not said.")] = "",
-    last: Annotated[
-        str, typer.Option("--to", metavar="DATE", help="The day after the last; a week, if not said.")
-    ] = "",
+    last: Annotated[str, typer.Option("--to", metavar="DATE", help="The day after the last; a week on.")] = "",
     as_json: Json = False,
 ) -> None:
     """The runs whose intervals begin in a time, from the DAG files alone.
@@ -58,6 +60,116 @@ def schedule(
     by_hand = [r.key for r in rows if r.timetable is None and key in ("", r.key)]
     if by_hand:
         _console().print(f"by hand: {', '.join(by_hand)}", highlight=False)
+
+
+def today(
+    at: At = "",
+    only_open: Annotated[bool, typer.Option("--open", help="Only what has still to happen, or should have.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where each integration stands, and how long it has until its cut-off, worst first.
+
+    Example: slussen today --open --at 2026-01-12T21:30
+    """
+    from slussen import catalogue
+    from slussen.standing import standings
+
+    now = _moment(at)
+    found = [s for s in standings(catalogue.rows(), _ledger(), now) if s.open or not only_open]
+    if as_json:
+        _print_json([s.as_dict() for s in found])
+        return
+    title = f"{local(now):%A %Y-%m-%d %H:%M}"
+    table = Table("integration", "state", "since", "slack", "expected", "next", "why", title=title)
+    for s in found:
+        table.add_row(
+            s.row.key,
+            f"[{COLOURS[s.colour]}]{s.state}[/]",
+            _short(s.start, now),
+            _slack(s.slack),
+            _short(s.eta or (s.due.expected if s.due and s.open else None), now),
+            _short(s.next, now) if s.next else s.row.schedule,
+            s.note,
+        )
+    _console().print(table)
+    counts = {c: sum(s.colour == c for s in found) for c in COLOURS}
+    _console().print(", ".join(f"[{COLOURS[c]}]{n} {c}[/]" for c, n in counts.items()), highlight=False)
+
+
+def why(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The integration.")],
+    on: Annotated[str, typer.Argument(metavar="[DATE]", help="The day its interval begins; the latest.")] = "",
+    at: At = "",
+    as_json: Json = False,
+) -> None:
+    """Why an integration's day is as it is, in sentences.
+
+    Example: slussen why f30 2026-01-12
+    """
+    from slussen import catalogue
+    from slussen.why import why as answer_to
+
+    row = catalogue.only(catalogue.rows(), key)
+    answer = answer_to(row, _ledger(), _moment(at), _day(on) if on else None)
+    if as_json:
+        _print_json(answer.as_dict())
+        return
+    console = _console()
+    console.print(f"[bold]{key}[/] {answer.day:%A %Y-%m-%d}: {row.integration.title}", highlight=False)
+    for chapter in answer.chapters:
+        name = chapter.interchange or (f"{local(chapter.start):%H:%M}" if chapter.start else key)
+        console.print(f"\n[bold]{chapter.state}[/]  {name}", highlight=False)
+        for sentence in chapter.sentences:
+            console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def obligations(at: At = "", as_json: Json = False) -> None:
+    """What is owed to us: receipts, answers, and the sum that Agresso reports; worst first.
+
+    Example: slussen obligations --json
+    """
+    from slussen import catalogue
+    from slussen.obligations import obligations as owed
+
+    now = _moment(at)
+    found = owed(catalogue.rows(), _ledger(), now)
+    if as_json:
+        _print_json([o.as_dict(now) for o in found])
+        return
+    table = Table("integration", "interchange", "what", "age", "due", "next")
+    for o in found:
+        colour = "red" if o.overdue(now) else "green"
+        due = f"[{colour}]{local(o.due):%Y-%m-%d %H:%M}[/]" if o.due else ""
+        table.add_row(o.integration, o.interchange, o.what, _span(now - o.since), due, o.next_step)
+    _console().print(table)
+    late = sum(o.overdue(now) for o in found)
+    _console().print(f"{len(found)} owed, {late} over their term", highlight=False)
+
+
+def docs(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when a page is not current.")
+    ] = False,
+) -> None:
+    """Make docs/CATALOGUE.md and docs/SCHEDULE.md from the DAG files.
+
+    Example: slussen docs --check
+    """
+    from slussen import catalogue
+    from slussen.documents import pages
+
+    stale = {
+        file: text
+        for file, text in pages(catalogue.rows()).items()
+        if not file.exists() or file.read_text(encoding="utf-8") != text
+    }
+    for file, text in stale.items():
+        if not check:
+            file.write_text(text, encoding="utf-8")
+        _console().print(
+            f"docs/{file.name}: {'not current, see `make docs`' if check else 'made anew'}", highlight=False
+        )
+    raise typer.Exit(1 if stale and check else 0)
 
 
 def planned_dict(run: Planned) -> dict[str, str]:
@@ -107,8 +219,6 @@ def local(moment: datetime) -> datetime:
 
 
 def _today() -> date:
-    from datetime import UTC
-
     return local(datetime.now(UTC)).date()
 
 
@@ -117,6 +227,48 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise CallError(f"{text!r} is no day: write it as 2026-03-27") from None
+
+
+def _moment(text: str) -> datetime:
+    """A Stockholm time, or today's when only the clock is said; now, when nothing is. In UTC."""
+    from slussen.lateness import STOCKHOLM
+
+    if not text:
+        return datetime.now(UTC)
+    try:
+        if len(text) <= 5:
+            return datetime.combine(_today(), time.fromisoformat(text), STOCKHOLM).astimezone(UTC)
+        said = datetime.fromisoformat(text)
+    except ValueError:
+        raise CallError(f"{text!r} is no time: write it as 2026-01-12T21:30, or 21:30 for today's") from None
+    return (said if said.tzinfo else said.replace(tzinfo=STOCKHOLM)).astimezone(UTC)
+
+
+def _short(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return ""
+    there, here = local(moment), local(now)
+    return f"{there:%H:%M}" if there.date() == here.date() else f"{there:%a %d %b %H:%M}"
+
+
+def _slack(slack: timedelta | None) -> str:
+    if slack is None:
+        return ""
+    return f"[red]{_span(-slack)} over[/]" if slack < timedelta(0) else _span(slack)
+
+
+def _span(span: timedelta) -> str:
+    """``4 h 18 min``, ``3 d 2 h``."""
+    minutes = int(span.total_seconds()) // 60
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    return f"{days} d {hours} h" if days else f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def _ledger() -> Ledger:
+    from slussen import settings
+    from slussen.ledger import Ledger
+
+    return Ledger(settings.database())
 
 
 def _console() -> Console:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def peek(
     if as_json:
         _print_json(tool.as_dict(found, reveal=reveal))
     else:
-        _console().print(tool.shown(found, reveal=reveal), highlight=False)
+        _console().print(tool.shown(found, reveal=reveal), highlight=False, soft_wrap=True)
     wrong = found.findings if not record else (found.record.findings if found.record else [])
     raise typer.Exit(1 if wrong else 0)
 
@@ -94,7 +95,8 @@ def _proposed(file: Path, as_json: bool) -> None:
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     else:
-        Console(stderr=True).print("no layout fits: is it one of ours? `slussen layout check` lists them")
+        why = "no layout fits: is it one of ours? `slussen layout check` lists them"
+        Console(stderr=True).print(why if file.stat().st_size else f"{file} is empty", soft_wrap=True)
     raise typer.Exit(0 if found else 1)
 
 
@@ -142,9 +144,17 @@ def _differences(found: Diff) -> None:
     console = _console()
     colour = "green" if found.same else "red"
     console.print(
-        f"[{colour}]{'the same' if found.same else 'different'}[/]: {found.equal:,} records equal, {found.changed:,} "
-        f"changed, {found.missing_b:,} only in A, {found.missing_a:,} only in B"
+        f"[{colour}]{'the same' if found.same else 'different'}[/]: {found.equal:,} records equal"
+        + (f" ({found.otherwise:,} of them in other bytes)" if found.otherwise else "")
+        + f", {found.changed:,} changed, {found.missing_b:,} only in A, {found.missing_a:,} only in B",
+        highlight=False,
     )
+    for name, findings in (("A", found.findings_a), ("B", found.findings_b)):
+        if findings:
+            console.print(
+                f"[red]not all of {name} can be read[/]: {_counts(findings.counts)}; look with `slussen peek`",
+                highlight=False,
+            )
     for title, counts in (("field", found.fields), ("kind of difference", found.kinds)):
         if counts:
             table = Table(title, "records")
@@ -171,6 +181,7 @@ def parse(
     output: Out = None,
     raw: Annotated[bool, typer.Option("--raw", help="Keep each record's own bytes, in hex.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on standard error.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
     """Read a file's records into a table.
 
@@ -195,15 +206,21 @@ def parse(
     table = tables.Table(source, findings, raw=raw)
     with _sink(output) as out:
         n = tables.write(table, to, out)
-    if source.layout.kind != "fixed" and not findings and (lines := tables.lines_that_differ(source)):
-        table.uncanonical["(lines)"] = lines
-    if not quiet:
+    if not findings and not table.uncanonical:
+        table.uncanonical = tables.written_otherwise(source)
+    passed_over = table.parsed.totals.get("unknown", 0) if table.parsed else 0
+    if as_json:
+        told = _summary(findings, records=n, uncanonical=dict(table.uncanonical), passed_over=passed_over)
+        print(json.dumps(told, ensure_ascii=False, indent=2), file=sys.stderr)
+    elif not quiet:
         _told(n, findings, file)
+        if passed_over:
+            Console(stderr=True).print(f"[yellow]passed over:[/] {passed_over:,} lines that the layout doesn't know")
         if table.uncanonical:
-            told = ", ".join(f"{name} {k:,}" for name, k in table.uncanonical.most_common())
             Console(stderr=True).print(
-                f"[yellow]not canonical[/] (reads well, would be written otherwise): {told}", highlight=False
-            )
+                f"[yellow]not canonical[/] (reads well, would be written otherwise): {_counts(table.uncanonical)}",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
     raise typer.Exit(1 if findings else 0)
 
 
@@ -214,6 +231,7 @@ def render(
     encoding: Encoding = "",
     frame: Frame = "",
     replace: Replace = "",
+    as_json: Json = False,
 ) -> None:
     """Write a table's records as the layout says. Nothing is written when anything doesn't fit.
 
@@ -221,7 +239,7 @@ def render(
 
         slussen render f29.jsonl --layout agresso_cs15 -o F29.txt
     """
-    from slussen.errors import Findings
+    from slussen.errors import Finding, Findings
     from slussen.records import layout as layouts
     from slussen.records.codepages import replacements
     from slussen.records.render import Rendered
@@ -237,8 +255,14 @@ def render(
     with _whole(output, findings) as out:
         for chunk in rendered:
             out.write(chunk)
-    _told(rendered.records, findings, table)
-    _changed(rendered.totals)
+        if not rendered.records and not found.file.may_be_empty and not findings:
+            findings.add(Finding("empty_file", f"no records, and {found.name} may not be empty", "look at the table"))
+    if as_json:
+        _print_json(_summary(findings, records=rendered.records, bytes=rendered.bytes, sha256=rendered.sha256,
+                             totals=rendered.totals))  # fmt: skip
+    else:
+        _told(rendered.records, findings, table)
+        _changed(rendered.totals)
     raise typer.Exit(1 if findings else 0)
 
 
@@ -248,6 +272,7 @@ def convert(
     from_: Annotated[str, typer.Option("--from", help="The encoding that it is in.")],
     to: Annotated[str, typer.Option("--to", help="The encoding that it is to be in.")],
     replace: Replace = "",
+    as_json: Json = False,
 ) -> None:
     """Convert a file from one encoding to another. Nothing is written when a character has no place in the other.
 
@@ -268,11 +293,15 @@ def convert(
         with _whole(target, findings) as out:
             for chunk in converted:
                 out.write(chunk)
-    console = Console(stderr=True)
+    if as_json:
+        _print_json(_summary(findings, bytes=converted.bytes, source_sha256=converted.source_sha256,
+                             written=converted.written, sha256=converted.sha256,
+                             replaced=dict(converted.replaced)))  # fmt: skip
+        raise typer.Exit(1 if findings else 0)
     if findings:
         _list(findings, source)
     else:
-        console.print(
+        Console(stderr=True).print(
             f"{converted.bytes:,} bytes {converted.source.name} → {converted.written:,} bytes {converted.target.name}, "
             f"sha256 {converted.sha256}", highlight=False, soft_wrap=True,
         )  # fmt: skip
@@ -300,6 +329,8 @@ def layout_check(
     for name in names or layouts.names():
         try:
             found = layouts.load(name)
+        except layouts.UnknownLayout:
+            raise
         except CallError as error:
             rows.append({"layout": name, "ok": False, "reason": str(error)})
         else:
@@ -400,20 +431,23 @@ def layout_import(
 
         slussen layout import-copybook KIRPOST.cpy -o include/formats/kirpost.yaml
     """
-    from slussen.records import layout as layouts
-    from slussen.tools.copybook import layout_of
+    from slussen.tools.copybook import UNKNOWN, layout_of
 
     if not copybook.is_file():
         raise CallError(f"there is no file {copybook}")
     try:
         text = layout_of(copybook.read_text(encoding="utf-8"), name or copybook.stem.lower().replace("-", "_"))
-        layouts.of_text(text, copybook.name)
     except CallError as error:
         raise CallError(f"{copybook.name}: {error}") from None
     except UnicodeDecodeError:
         raise CallError(f"{copybook.name} is no UTF-8 text: convert it first") from None
     with _sink(output) as out:
         out.write(text.encode())
+    if UNKNOWN in text:
+        Console(stderr=True).print(
+            "several record types: say by which field's value each is known (when:), then `slussen layout check`",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @layout_app.command("schema")
@@ -465,14 +499,22 @@ def _told(records: int, findings: Findings, file: Path) -> None:
         console.print(f"{records:,} records, [green]nothing is wrong[/]", highlight=False)
 
 
+def _summary(findings: Findings, **more: Any) -> dict[str, Any]:
+    return {**more, "total_findings": findings.total, "counts": dict(findings.counts),
+            "findings": [f.as_dict() for f in findings]}  # fmt: skip
+
+
 def _list(findings: Findings, file: Path) -> None:
     console = Console(stderr=True)
-    counts = ", ".join(f"{rule} {n:,}" for rule, n in findings.counts.most_common())
-    console.print(f"[red]{findings.total:,} findings[/] in {file}: {counts}", highlight=False, soft_wrap=True)
+    console.print(f"[red]{findings}[/] in {file}: {_counts(findings.counts)}", highlight=False, soft_wrap=True)
     for f in findings.kept[:20]:
         console.print(f"  {f}", highlight=False, markup=False, soft_wrap=True)
     if findings.total > 20:
         console.print(f"  … and {findings.total - 20:,} more")
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.most_common())
 
 
 def _changed(totals: dict[str, int]) -> None:

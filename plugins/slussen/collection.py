@@ -1,96 +1,246 @@
 """From a partner's file to a durable payload: collected once, archived at the source only when it is safe with us.
 
 The order of the steps is the promise: fetch, fsync, ledger, archive. A crash between any two of them is picked up by
-the next attempt, which finds the file still there and the ledger saying what has been done.
+the next attempt, which finds the file still there and the ledger saying what has been done. Two runs that take the
+same file at the same time both fetch it; the ledger's compare-and-set makes one of them its owner, and whichever comes
+first moves it away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING
 
-from slussen.errors import TransportError
+from slussen.delivery import drive
+from slussen.errors import CallError, Findings, SlussenError, TransportError
+from slussen.ledger import Conflict
 from slussen.manifest import Manifest
+from slussen.transports import Missing
 
 if TYPE_CHECKING:
+    from slussen.integration import Integration
     from slussen.ledger import Event, Ledger
-    from slussen.payloads import PayloadStore
-    from slussen.transports import Entry, Transport
+    from slussen.payloads import PayloadStore, Writer
+    from slussen.transports import Entry, Source
+
+HEAD = 1 << 16  # bytes at the beginning of a file in which its header is looked for
+Ours = Callable[[bytes], bool]
+
+
+class Changed(TransportError):
+    """The file isn't as it was listed: it is still being written."""
+
+
+class NotOurs(SlussenError):
+    """The file's header says that it belongs to another integration: it stays where it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What came of one file at the source."""
+    """What came of one file at the source. ``run`` is the run that it belongs to, not always the one that looked."""
 
     interchange: str
     name: str
     bytes: int
     sha256: str
     repeat_of: str = ""
+    run: str = ""
 
     def __str__(self) -> str:
-        what = f"a repeat of {self.repeat_of}, not sent on" if self.repeat_of else "collected"
+        what = f"a repeat of {self.repeat_of}, not sent on" if self.repeat_of else f"collected by {self.run}"
         return f"{self.interchange}: {self.name}, {self.bytes} bytes, sha256 {self.sha256[:12]}: {what}"
 
 
-def identity(integration: str, name: str, size: int, digest: str) -> str:
-    """The interchange that this file is: the same file is the same interchange, however often it is looked at."""
-    key = "\0".join((name, str(size), digest)).encode("utf-8", "surrogateescape")  # a name may be any bytes
+def identity(integration: str, name: str, size: int, digest: str, occasion: str = "") -> str:
+    """The interchange that this file is: the same file is the same interchange, however often it is looked at.
+
+    ``occasion`` tells legitimate repeats apart: the same content on another occasion is another interchange.
+    """
+    parts = (name, str(size), digest, *([occasion] if occasion else []))
+    key = "\0".join(parts).encode("utf-8", "surrogateescape")  # a name may be any bytes
     return f"{integration}-{sha256(key).hexdigest()[:12]}"
 
 
 def collect(
-    integration: str, entry: Entry, source: Transport, store: PayloadStore, ledger: Ledger, run_id: str
-) -> Collected:
+    integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
+) -> Collected:  # fmt: skip
     """Fetch one file, make it durable, write it to the ledger, then move it to the source's archive.
 
-    The same content again (under this or another name) is recorded as a repeat and archived, not sent on.
+    The same content again (under this or another name) is recorded as a repeat and archived, not sent on. With an
+    ``occasion`` only the same content in the same run is, or a file of the same name and time. ``ours`` looks at the
+    file's beginning; ``markers`` are put away with it.
 
     Raises:
-        TransportError: the file changed while it was fetched, or the partner failed.
+        NotOurs: the file belongs to somebody else; it wasn't touched.
+        TransportError: the file changed while it was fetched (``Changed``), or the partner failed.
     """
-    with store.writer() as sink:
-        source.fetch(entry.name, sink)
-    if sink.bytes != entry.size:
-        raise TransportError(
-            f"{integration}: {entry.name}: {entry.size} bytes listed, {sink.bytes} fetched: it changes"
-        )
-    interchange = identity(integration, entry.name, sink.bytes, sink.sha256)
-    events = ledger.events(interchange)
-    done = {e.kind for e in events}
-    repeat_of = "" if "collected" in done else _twin(ledger, integration, sink.sha256)
-    if "archived" in done:
-        repeat_of = interchange
-    if repeat_of:
-        data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "repeat_of": repeat_of, "run": run_id}
-        ledger.append(interchange, "repeated", data, integration=integration)
-        source.archive(entry.name, entry)
-        return Collected(interchange, entry.name, sink.bytes, sink.sha256, repeat_of)
-    if "collected" not in done:
-        ledger.append(
-            interchange,
-            "collected",
-            {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id},
-            integration=integration,
-            after=events[-1].seq if events else 0,
-        )
-    archived = source.archive(entry.name, entry)
-    ledger.append(interchange, "archived", {"name": archived}, integration=integration)
-    return Collected(interchange, entry.name, sink.bytes, sink.sha256)
+    steps = collecting(
+        integration, entry, source, store, ledger, run_id, occasion=occasion, ours=ours, markers=markers,
+        interval=interval,
+    )  # fmt: skip
+    return drive(steps)
 
 
-def collected_by(ledger: Ledger, integration: str, run_id: str) -> Iterator[Manifest]:
-    """The interchanges that this run collected, in the order of their collection."""
+def collecting(
+    integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
+) -> Generator[str, None, Collected]:  # fmt: skip
+    """``collect`` as a generator of its steps, one effect a step."""
+    yield "fetch"
+    sink = _fetch(integration, entry, source, store, ours)
+    yield "claim"
+    stream = identity(integration, entry.name, sink.bytes, sink.sha256, occasion)
+    if occasion:
+        stream = _same_file(ledger, integration, entry, sink.sha256) or stream
+    data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id, "modified": entry.modified}
+    data["interval"] = interval
+    if entry.answers:
+        data["answers"] = entry.answers
+    scope = run_id if occasion else ""
+    owner, repeat_of, late = _claim(ledger, integration, stream, data, scope)
+    yield "archive"
+    try:
+        archived = source.archive(entry.name, entry)
+    except Missing:  # another run has put it away
+        archived = ""
+    for marker in markers:
+        yield "archive a marker"
+        put_away(marker, source)
+    yield "archived"
+    if archived and repeat_of:
+        ledger.append(stream, "repeated", data | {"repeat_of": repeat_of}, integration=integration)
+    elif archived:
+        ledger.append(stream, "archived", {"name": archived}, integration=integration)
+    if late:
+        ledger.append(stream, "superseded", {"by": repeat_of}, integration=integration)
+    return Collected(stream, entry.name, sink.bytes, sink.sha256, repeat_of, owner)
+
+
+def put_away(marker: Entry, source: Source) -> None:
+    """Archive a marker; another run may have done it."""
+    with suppress(Missing):
+        source.archive(marker.name, marker)
+
+
+def unfinished(ledger: Ledger, integration: str) -> Iterator[Event]:
+    """What was collected, and not said to be archived: the run was cut off, or is just there."""
+    archived = {e.stream for e in ledger.kind("archived", integration=integration)}
+    return (e for e in ledger.kind("collected", integration=integration) if e.stream not in archived)
+
+
+def collected_by(ledger: Ledger, integration: str, run_id: str, *, repeats: bool = False) -> Iterator[Manifest]:
+    """The interchanges that this run collected, in the order of their collection: the first of each content.
+
+    With ``repeats`` what other runs have collected doesn't count.
+    """
+    seen: set[str] = set()
     for event in ledger.kind("collected", integration=integration):
-        if event.data["run"] == run_id:
+        digest, mine = event.data["sha256"], event.data["run"] == run_id
+        if mine and (digest not in seen or not event.data["bytes"]):
             yield _manifest(event)
+        if mine or not repeats:
+            seen.add(digest)
 
 
-def _twin(ledger: Ledger, integration: str, digest: str) -> str:
+def claimed(integration: Integration) -> Ours | None:
+    """What tells this integration's files from its siblings' on the same source: fields of the header.
+
+    Raises:
+        CallError: the layout's header has no such field.
+    """
+    from slussen.records import layout as layouts
+
+    if not integration.claims:
+        return None
+    layout = layouts.load(integration.layout)
+    known = {f.name for f in layout.of(layout.header) if f.staged} if layout.header else set()
+    if unknown := integration.claims.keys() - known:
+        raise CallError(f"{integration.key}: claims {', '.join(sorted(unknown))}, no header field of {layout.format}")
+
+    def ours(head: bytes) -> bool:
+        from slussen.records.parse import Parsed
+
+        source = integration.source
+        if layout.length and source.frame == "fixed":
+            head = head[: max(len(head) - len(head) % layout.length, layout.length)]
+        parsed = Parsed(BytesIO(head), layout, source.encoding, source.frame, Findings())
+        next(iter(parsed), None)
+        return all(parsed.header.get(name) in values for name, values in integration.claims.items())
+
+    return ours
+
+
+def _fetch(integration: str, entry: Entry, source: Source, store: PayloadStore, ours: Ours | None) -> Writer:
+    with store.writer() as sink:
+        head = _Head(sink)
+        source.fetch(entry.name, head)
+        if sink.bytes != entry.size:
+            raise Changed(f"{integration}: {entry.name}: {entry.size} bytes listed, {sink.bytes} fetched: it changes")
+        if ours is not None and not ours(bytes(head.bytes)):
+            raise NotOurs(f"{integration}: {entry.name}: another integration's, by its header; left where it is")
+    return sink
+
+
+class _Head:
+    """A sink that keeps the beginning of what it passes on."""
+
+    def __init__(self, sink: Writer) -> None:
+        self._sink, self.bytes = sink, bytearray()
+
+    def write(self, data: bytes) -> int:
+        if len(self.bytes) < HEAD:
+            self.bytes += data[: HEAD - len(self.bytes)]
+        return self._sink.write(data)
+
+
+def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object], scope: str) -> tuple[str, str, bool]:
+    """Make the file somebody's, once: (the run that owns it, what it repeats, did that come to light afterwards)."""
+    while True:
+        events = ledger.events(stream)
+        before = next((e for e in events if e.kind == "collected"), None)
+        if any(e.kind == "archived" for e in events) and before is not None:
+            return before.data["run"], stream, False
+        earlier = _earlier(ledger, integration, stream, data, scope, before)
+        if before is not None:
+            return before.data["run"], earlier, bool(earlier) and not any(e.kind == "superseded" for e in events)
+        if earlier:
+            return "", earlier, False
+        try:
+            made = ledger.append(
+                stream, "collected", data, integration=integration, after=events[-1].seq if events else 0
+            )
+        except Conflict:
+            continue
+        # The same content under another name, by another run, at this very moment: who came first has it.
+        earlier = _earlier(ledger, integration, stream, data, scope, made)
+        return str(data["run"]), earlier, bool(earlier)
+
+
+def _earlier(
+    ledger: Ledger, integration: str, stream: str, data: dict[str, object], scope: str, before: Event | None
+) -> str:
+    """The interchange that had this content first; in this run only, where repeats are legitimate."""
+    if not data["bytes"]:
+        return ""  # nothing isn't the same as nothing
     for event in ledger.kind("collected", integration=integration):
-        if event.data["sha256"] == digest:
+        if before is not None and event.seq >= before.seq:
+            return ""
+        same = event.stream != stream and event.data["sha256"] == data["sha256"]
+        if same and scope in ("", event.data["run"]):
+            return event.stream
+    return ""
+
+
+def _same_file(ledger: Ledger, integration: str, entry: Entry, digest: str) -> str:
+    """The interchange that has this very file already, of another run: as the source tells it, not by content alone."""
+    for event in ledger.kind("collected", integration=integration) if entry.modified else ():
+        data = event.data
+        if (data["name"], data["sha256"], data.get("modified")) == (entry.name, digest, entry.modified):
             return event.stream
     return ""
 

@@ -30,7 +30,7 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Literal, TypeVar
 
 from slussen.errors import NameTaken, TransportError, TransportRefused
 from slussen.ledger import Conflict, Event, Ledger
@@ -40,6 +40,7 @@ from slussen.transports import Exists, Missing, Transport
 MARKERS = 8  # interchanges for which a name that content was set aside under stays taken
 State = Literal["delivered", "inferred", "already", "fenced"]
 Steps = Generator[str, None, "Outcome"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +68,13 @@ class Outcome:
     name: str
 
 
-def drive(steps: Steps) -> Outcome:
+def drive(steps: Generator[str, None, T]) -> T:
     """Do all steps."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            outcome: Outcome = end.value
+            outcome: T = end.value
             return outcome
 
 
@@ -87,51 +88,63 @@ def deliver(d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> 
         TechnicalError: the payload or the ledger failed.
     """
     attempt = _Attempt(d, store, to, ledger)
-    yield "claim"
-    if not attempt.claim():
-        return attempt.end("already")
-    if attempt.uploaded_by is None:
-        yield "look"
-        if attempt.stands_there():
-            yield "infer"
-            return (yield from attempt.finish(attempt.say_delivered(inferred=True, only_last=True)))
-        yield "upload"
-        attempt.upload()
-        yield "verify"
-        attempt.verify()
-        if attempt.previous is not None and not to.replaces:
-            yield from attempt.clear_the_name(attempt.previous)
-        yield "uploaded"
-        if not attempt.say_uploaded():
-            yield "withdraw"
-            attempt.withdraw()
-            return attempt.end("fenced")
-    else:
-        for earlier in range(attempt.uploaded_by, attempt.number):
-            yield "take over"
-            if attempt.take_over(earlier):
-                break
-        else:
-            yield "look where it went"
-            inferred = not attempt.is_seen()
-            yield "infer"
-            return (yield from attempt.finish(attempt.say_delivered(inferred=inferred, only_last=True)))
-    if d.existing == "replace_ours" and to.replaces:
-        yield "look again"
-        attempt.may_replace()
-    yield "rename"
-    if not attempt.rename():
-        return attempt.end("fenced")
-    yield "delivered"
-    return (yield from attempt.finish(attempt.say_delivered(inferred=False, only_last=False)))
+    state = (yield from attempt.bring()) or (yield from attempt.place())
+    return (yield from attempt.finish(state))
 
 
 class _Attempt:
+    """One attempt: ``bring`` the content, ``place`` it under its name, ``finish``; each is a part of the steps."""
+
     def __init__(self, d: Delivery, store: PayloadStore, to: Transport, ledger: Ledger) -> None:
         self.d, self.store, self.to, self.ledger = d, store, to, ledger
         self.number = 0
         self.uploaded_by: int | None = None
         self.previous: Event | None = None  # the delivery whose content may be replaced
+
+    def bring(self) -> Generator[str, None, State | None]:
+        """Have the whole content at the partner under a temporary name of ours: None, and it can be placed.
+
+        Else how the attempt ends here: it has been delivered, or another attempt has taken over.
+        """
+        yield "claim"
+        if not self.claim():
+            return "already"
+        if self.uploaded_by is None:
+            yield "look"
+            if self.stands_there():
+                yield "infer"
+                return self.say_delivered(inferred=True, only_last=True)
+            yield "upload"
+            self.upload()
+            yield "verify"
+            self.verify()
+            if self.previous is not None and not self.to.replaces:
+                yield from self.clear_the_name(self.previous)
+            yield "uploaded"
+            if not self.say_uploaded():
+                yield "withdraw"
+                self.withdraw()
+                return "fenced"
+            return None
+        for earlier in range(self.uploaded_by, self.number):
+            yield "take over"
+            if self.take_over(earlier):
+                return None
+        yield "look where it went"
+        inferred = not self.is_seen()
+        yield "infer"
+        return self.say_delivered(inferred=inferred, only_last=True)
+
+    def place(self) -> Generator[str, None, State]:
+        """Give what was brought its final name, and say so."""
+        if self.d.existing == "replace_ours" and self.to.replaces:
+            yield "look again"
+            self.may_replace()
+        yield "rename"
+        if not self.rename():
+            return "fenced"
+        yield "delivered"
+        return self.say_delivered(inferred=False, only_last=False)
 
     def end(self, state: State) -> Outcome:
         if state == "fenced" and _delivered(self._events()):

@@ -82,6 +82,11 @@ class Findings:
         if len(self.kept) < self.limit:
             self.kept.append(finding)
 
+    def first(self, finding: Finding) -> None:
+        """Add what explains the others: it stands before them, and is kept whatever their number."""
+        self.counts[finding.rule] += 1
+        self.kept = [finding, *self.kept][: max(self.limit, 1)]
+
     def merge(self, others: Findings) -> None:
         """Take in the findings of a part of the file."""
         self.counts.update(others.counts)
@@ -107,6 +112,9 @@ class Findings:
 
     def __len__(self) -> int:
         return self.total
+
+    def __str__(self) -> str:
+        return "1 finding" if self.total == 1 else f"{self.total:,} findings"
 
 
 class SlussenError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,15 +10,24 @@ if TYPE_CHECKING:
 
 # An interchange in one of these states sent nothing and never will: its keys may go in another one.
 DEAD = frozenset({"quarantined", "superseded", "missed", "skipped"})
+INTERVAL = re.compile(r"-\d{8}T\d{6}Z(-|$)")
 DELIVERED = frozenset({"delivered", "delivered (inferred)", "acknowledged"})
 # In one of these it was sent, may have been, or is in our own database.
 SENT = DELIVERED | {"delivering", "unknown", "merged"}
 
 
 def last_delivered(ledger: Ledger, integration: str, before: str) -> str:
-    """The id of the last interchange with an interval before this one's that was delivered, or nothing."""
-    ids = [i.id for i in ledger.interchanges(integration=integration) if i.state in DELIVERED and i.id < before]
-    return max(ids, default="")
+    """The id of the interchange that was delivered last before this one, or nothing.
+
+    Extracts go by their intervals, which their ids end with; collected files by when they were collected.
+    """
+    known = ledger.interchanges(integration=integration)
+    done = [i for i in known if i.state in DELIVERED and i.id != before]
+    if INTERVAL.search(before):
+        return max((i.id for i in done if i.id < before), default="")
+    came = next((i.seq for i in known if i.id == before), None)
+    earlier = [i for i in done if came is None or i.seq < came]
+    return earlier[-1].id if earlier else ""
 
 
 def delivered(ledger: Ledger, *integrations: str) -> list[str]:

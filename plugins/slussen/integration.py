@@ -7,7 +7,7 @@ frame belong to an endpoint (what that partner speaks); the layout is neither's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ Persons = Literal["block", "mask", "pass", "hold", "none"]
 Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs", "download"]
 Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
+Seal = Literal["", "hmac", "envelope"]
 Duty = Literal[
     "conservation", "canaries", "volume",
     "duplicates", "duplicates: same name", "duplicates: same content", "duplicates: same business keys",
@@ -28,7 +29,9 @@ Duty = Literal[
 class Endpoint:
     """One end of an integration: the connection that reaches it, and what is spoken there.
 
-    ``seal``, ``encrypt_to`` and ``sign_with`` are options of a delivery; the last two name connections with keys.
+    ``seal`` is the HMAC over what is sent, in the ledger (``hmac``) or in posts around the file too (``envelope``); its
+    key is the connection's. ``encrypt_to`` and ``sign_with`` name connections with OpenPGP keys: sending, the partner's
+    certificate and our secret key, collecting, our secret key and the partner's certificate.
     """
 
     transport: Transport
@@ -42,7 +45,7 @@ class Endpoint:
     product: str = ""  # SHS: the product type, urn:X-shs:…
     marker: str = ""  # collecting: the file that says that {name} is whole, such as {name}.klar
     read_back: bool = False  # delivering: verify by reading back, where the server has no hash of its own
-    seal: Literal["", "hmac"] = ""
+    seal: Seal = ""
     encrypt_to: str = ""
     sign_with: str = ""
 
@@ -119,7 +122,11 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of several files that are delivered together: both or neither."""
+    """One of several files that are delivered together: both or neither.
+
+    Within the delivery ``lis`` the part ``fees`` is staged, gated and rendered as an integration ``lis_fees``, with a
+    suite of that name.
+    """
 
     key: str
     layout: str
@@ -136,8 +143,9 @@ class Integration:
     when there isn't. ``sent`` names the integrations whose delivered keys the query may look at; ``remembers`` says
     what this one's delivery leaves to be looked at: the delta ``key`` of its rows, or its ``customers`` (keyed
     hashes). ``references`` names the integrations whose customers this one's records must refer to.
-    ``parts`` are the files of a delivery of several. ``claims`` are the header fields that a collected file must have
-    to be this row's and not a sibling's on the same source, each with the values that it may have.
+    ``parts`` are the files of a delivery of several; ``part`` says which of them this is (see ``members``).
+    ``claims`` are the header fields that a collected file must have to be this row's and not a sibling's on the same
+    source, each with the values that it may have.
     ``repeats``: may the same content come, or be sent, again? ``without`` names the duties of the gate that make no
     sense here, each with its reason. ``receipts`` are expected for each delivery; ``answers`` is the integration whose
     questions this one answers. ``proof`` are the connections (mail, SMS) that are told of each delivery. ``owner`` is
@@ -166,6 +174,7 @@ class Integration:
     missing: Literal["skip", "warn", "fail"] = "skip"
     repeats: Literal["refuse", "fine"] = "refuse"
     parts: tuple[Part, ...] = ()
+    part: str = ""
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     receipts: tuple[Receipt, ...] = ()
     answers: str = ""
@@ -179,10 +188,25 @@ class Integration:
         if self.persons in ("pass", "hold") and not self.persons_reason:
             raise CallError(f"{self.key}: persons={self.persons!r} needs its persons_reason")
 
+    @property
+    def members(self) -> tuple[Integration, ...]:
+        """What is delivered together: each part as an integration of its own, or this one alone."""
+        return tuple(
+            replace(
+                self,
+                key=f"{self.key}_{part.key}",
+                layout=part.layout,
+                source=replace(self.source, sql=part.sql),
+                target=replace(self.target, name=part.name),
+                parts=(),
+                part=part.key,
+            )
+            for part in self.parts
+        ) or (self,)
 
-def document(*integrations: Integration) -> str:
-    """A DAG's documentation, made from its declarations."""
-    return "\n\n".join(_document(i) for i in integrations)
+    def interchange(self, stamp: str) -> str:
+        """The id of the interchange of an interval: ``f29-20260112T190000Z``, ``lis-20260115T020000Z-fees``."""
+        return f"{self.key.removesuffix(f'_{self.part}')}-{stamp}-{self.part}" if self.part else f"{self.key}-{stamp}"
 
 
 def tags(*integrations: Integration) -> list[str]:
@@ -191,26 +215,3 @@ def tags(*integrations: Integration) -> list[str]:
     for i in integrations:
         names |= dict.fromkeys((i.sender, i.receiver, *((f"TEIS {i.teis}",) if i.teis else ())))
     return list(names)
-
-
-def _document(i: Integration) -> str:
-    rows = [
-        ("TEIS", i.teis or "–"),
-        ("From", f"{i.sender} {_end(i.source)}"),
-        ("To", f"{i.receiver} {_end(i.target)}"),
-        ("Layout", f"`{i.layout}` (include/formats/{i.layout}.yaml)"),
-        ("Gate", f"include/expectations/{i.key}.yaml"),
-        ("Protected persons", i.persons + (f": {i.persons_reason}" if i.persons_reason else "")),
-        ("Contact", i.contact),
-    ]
-    if i.envelope:
-        rows.append(("Envelope", ", ".join(i.envelope)))
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    notes = "".join(f"\n- *decision:* {d}" for d in i.decisions)
-    return f"### {i.key}: {i.title}\n\n| | |\n|---|---|\n{table}\n{notes}".rstrip()
-
-
-def _end(e: Endpoint) -> str:
-    if e.transport == "database":
-        return f"database `{e.connection}`, include/sql/{e.sql}"
-    return f"{e.transport} `{e.connection}` `{e.name}`, {e.encoding}, {e.frame}"

@@ -7,15 +7,17 @@ person has said so at the gate. ``none``: no persons here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from slussen.errors import CallError
+from slussen.errors import CallError, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from slussen.records.layout import Layout
+    from slussen.records.letters import Bools
 
 POLICIES = ("block", "mask", "pass", "hold", "none")
 
@@ -43,19 +45,29 @@ class Counts:
         return asdict(self)
 
 
+def check(layout: Layout, policy: str) -> None:
+    """Can this policy be kept with this layout?
+
+    Raises:
+        CallError: there is no such policy, or the layout has nothing to mask.
+    """
+    if policy not in POLICIES:
+        raise CallError(f"no policy {policy!r} for protected persons: one of {', '.join(POLICIES)}")
+    if policy == "mask" and not any(f.protected is not None for f in layout.fields):
+        raise CallError(f"{layout.format} marks no field as protected: mask would let everything through")
+
+
 def apply(batch: pa.RecordBatch, layout: Layout, policy: str) -> tuple[pa.RecordBatch, Counts]:
     """The batch as the policy lets it leave. The batch has a boolean column ``protected``; null is not.
 
     Raises:
         CallError: there is no such policy, or the layout has nothing to mask.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if policy not in POLICIES:
-        raise CallError(f"no policy {policy!r} for protected persons: one of {', '.join(POLICIES)}")
-    if policy == "mask" and not any(f.protected is not None for f in layout.fields):
-        raise CallError(f"{layout.format} marks no field as protected: mask would let everything through")
+    from slussen.records.edit import blanked
+
+    check(layout, policy)
     if policy == "none":
         return batch, Counts()
     flagged = pc.fill_null(batch.column("protected"), False)
@@ -64,11 +76,54 @@ def apply(batch: pa.RecordBatch, layout: Layout, policy: str) -> tuple[pa.Record
         return batch, Counts(protected=n, passed=n)
     if policy == "block":
         return batch.filter(pc.invert(flagged)), Counts(protected=n, blocked=n)
-    columns = []
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        spec = layout.field(field.name)
-        if spec is not None and spec.protected is not None:
-            value = None if spec.protected == "blank" else spec.protected
-            column = pc.if_else(flagged, pa.scalar(value, field.type), column)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=batch.schema), Counts(protected=n, masked=n)
+    return blanked(batch, layout, flagged), Counts(protected=n, masked=n)
+
+
+def register(database: str) -> list[str]:
+    """The personal numbers of everybody whom the population register protects, in order: some in a thousand."""
+    from slussen.database import connect
+
+    with connect(database) as bosko, redacted("the population register"):
+        rows = bosko.execute("select personnr from bosko.person where protected order by 1").fetchall()
+    return [str(r[0]) for r in rows]
+
+
+class Protected:
+    """Which records of a file are about protected persons: those whom the file itself flags, in whichever of its
+    records, and those whom the population register protects (``numbers``, 12 digits); relatives count too.
+    """
+
+    def __init__(self, layout: Layout, numbers: Iterable[str]) -> None:
+        self.layout = layout
+        self._numbers = set(numbers)
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        """Learn whom these records flag."""
+        import pyarrow as pa
+
+        person = self.layout.person_field
+        if person is not None and self.layout.flag_fields:
+            flagged = batch.column(person).filter(pa.array(self._flagged(batch)))
+            self._numbers.update(n for n in flagged.unique().to_pylist() if n is not None)
+
+    def rows(self, batch: pa.RecordBatch) -> Bools:
+        """Which of these records are about them, ``(n,)``."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = self._flagged(batch)
+        numbers = pa.array(sorted(self._numbers), pa.string())
+        for name in self.layout.numbers:
+            found |= np.asarray(pc.is_in(batch.column(name), value_set=numbers, skip_nulls=True))
+        return found
+
+    def _flagged(self, batch: pa.RecordBatch) -> Bools:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found: Bools = np.zeros(batch.num_rows, np.bool_)
+        for name, values in self.layout.flag_fields.items():
+            found |= np.asarray(pc.is_in(batch.column(name), value_set=pa.array(values, pa.string()), skip_nulls=True))
+        return found

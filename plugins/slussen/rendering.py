@@ -1,7 +1,8 @@
 """From the stage, or from a relayed payload, to the content: the bytes that the partner gets. Knows no Airflow.
 
 The first content of an interchange is its content. A repeat makes it again and must get the same bytes; if it
-doesn't, the interchange is held: a changed content is a correction, and that is a new interchange.
+doesn't, the interchange is held: a changed content is a correction, and that is a new interchange. What OpenPGP made of
+a content can't be made again: a repeat of the same plain bytes finds it in the ledger.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from slussen.errors import ContentError, Finding, Findings, NameTaken, StageGone, redacted
+from slussen.errors import ContentError, Finding, Findings, NameTaken, StageGone, TechnicalError, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from slussen.canaries import Scan
-    from slussen.integration import Integration
+    from slussen.integration import Endpoint, Integration
     from slussen.ledger import Ledger
     from slussen.manifest import Manifest
     from slussen.payloads import PayloadStore, Writer
     from slussen.persons import Counts
     from slussen.records.layout import Layout
+    from slussen.wrapping import Keys
 
 
 def render(
@@ -33,6 +35,7 @@ def render(
     *,
     day: date,
     form: Mapping[str, str] | None = None,
+    keys: Keys | None = None,
 ) -> Manifest:
     """Mask, render and scan the stage in one pass; fix the result as the interchange's content.
 
@@ -76,36 +79,59 @@ def render(
         name=name, sha256=sink.sha256, bytes=sink.bytes, records=rendered.records, encoding=target.encoding
     )
     made = {k: n for k, n in rendered.totals.items() if k.startswith(("replaced.", "truncated."))}
-    _fix(ledger, done, number, persons=tally.as_dict(), changed=made)
-    return done
+    return _fix(ledger, store, target, keys, done, number, persons=tally.as_dict(), changed=made)
 
 
 def convert(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, *, day: date
+    integration: Integration,
+    manifest: Manifest,
+    ledger: Ledger,
+    store: PayloadStore,
+    *,
+    day: date,
+    protected: Iterable[str] | None = None,
+    keys: Keys | None = None,
 ) -> Manifest:
-    """Convert the relayed payload's bytes to the target's encoding; fix the result as the interchange's content.
+    """Take away what the policy for protected persons does, convert the relayed payload's bytes to the target's
+    encoding; fix the result as the interchange's content.
+
+    ``protected`` are the numbers of those whom the population register protects: ``mask`` and ``block`` need them.
 
     Raises:
-        ContentError: a character that the target's encoding lacks.
+        ContentError: a character that the target's encoding lacks, or a canary would leave.
+        TechnicalError: fewer records are about protected persons than the gate has counted.
     """
     from slussen.records import layout as layouts
-    from slussen.records.codepages import replacements
-    from slussen.records.convert import Converted
+    from slussen.relaying import Relayed
 
-    source, target = integration.source, integration.target
+    target = integration.target
     number = ledger.number(integration.key, manifest.interchange)
     name = target.name.format(day=day, number=number, source=manifest.name)
     findings = Findings()
-    with store.open(manifest.sha256) as payload, store.writer() as sink:
-        table = replacements(target.replace)
-        converted = Converted(payload, source.encoding, target.encoding, findings, replacements=table)
-        scan = _pour(integration, converted, sink)
-    _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout))
+    with store.writer() as sink:
+        relayed = Relayed(integration, lambda: store.open(manifest.sha256), findings, protected)
+        scan = _pour(integration, relayed, sink)
+    _refuse(integration, manifest.name, findings, scan, layouts.load(integration.layout) if scan else None)
     done = manifest.but(
         name=name, sha256=sink.sha256, bytes=sink.bytes, encoding=target.encoding, made_from=(manifest.sha256,)
     )
-    _fix(ledger, done, number, source=manifest.sha256, replaced=dict(converted.replaced))
-    return done
+    more: dict[str, Any] = {"source": manifest.sha256, "replaced": relayed.replaced}
+    if relayed.records is not None:
+        _conserved(ledger, manifest, relayed.persons)
+        done = done.but(records=relayed.records)
+        more |= {"persons": relayed.persons.as_dict(), "anew": relayed.totals}
+    return _fix(ledger, store, target, keys, done, number, **more)
+
+
+def _conserved(ledger: Ledger, manifest: Manifest, taken: Counts) -> None:
+    """Nobody whom the gate counted as protected has stopped being so since."""
+    gated = next((e for e in reversed(ledger.events(manifest.interchange)) if e.kind == "gated"), None)
+    counted = int((gated.data.get("protected") or {}).get("in", 0)) if gated is not None else 0
+    if taken.protected < counted or not taken.conserved:
+        raise TechnicalError(
+            f"{manifest.interchange}: {counted} records about protected persons at the gate, {taken.protected} now. "
+            "Next: clear the gate, and let it count again"
+        )
 
 
 def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Scan | None:
@@ -120,10 +146,10 @@ def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Sc
     return scan
 
 
-def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None, layout: Layout) -> None:
+def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan | None, layout: Layout | None) -> None:
     """Stop what has findings, or holds a canary."""
     for hit in scan.hits if scan is not None else ():
-        record, column, field = layout.place(hit.offset, integration.target.frame)
+        record, column, field = layout.place(hit.offset, integration.target.frame) if layout else (None, None, "")
         findings.add(
             Finding(
                 "canary",
@@ -140,21 +166,29 @@ def _refuse(integration: Integration, name: str, findings: Findings, scan: Scan 
         raise ContentError([f.at(integration=integration.key, file=name) for f in findings])
 
 
-def _fix(ledger: Ledger, done: Manifest, number: int, **more: Any) -> None:
-    """Record the content by compare-and-set, or find that it is what was recorded before."""
+def _fix(
+    ledger: Ledger, store: PayloadStore, target: Endpoint, keys: Keys | None, plain: Manifest, number: int, **more: Any
+) -> Manifest:
+    """Seal or encrypt the content, and record it by compare-and-set; or find that it was recorded before."""
+    from slussen.ledger import Conflict
+    from slussen.wrapping import Keys, sealed_or_encrypted
+
+    done: Manifest | None = None
     while True:
-        events = ledger.events(done.interchange)
+        events = ledger.events(plain.interchange)
         fixed = next((e for e in events if e.kind == "content"), None)
         if fixed is not None:
-            if fixed.data["sha256"] == done.sha256:
-                return
+            first = fixed.data.get("plain", fixed.data["sha256"])
+            if first == plain.sha256:
+                made_from = (*plain.made_from, first) if "plain" in fixed.data else plain.made_from
+                return plain.but(sha256=fixed.data["sha256"], bytes=fixed.data["bytes"], made_from=made_from)
             raise NameTaken(
-                f"{done.interchange}: rendered again, the content is not the one recorded at event {fixed.seq} "
-                f"({fixed.data['sha256'][:12]}, now {done.sha256[:12]}): the source has changed since. Next: leave "
+                f"{plain.interchange}: rendered again, the content is not the one recorded at event {fixed.seq} "
+                f"({first[:12]}, now {plain.sha256[:12]}): the source has changed since. Next: leave "
                 "it; what is new goes with the next interchange, or is sent as a correction"
             )
-        from slussen.ledger import Conflict
-
+        if done is None:
+            done, said = sealed_or_encrypted(plain, target, keys or Keys(), store, number)
         try:
             ledger.append(
                 done.interchange,
@@ -169,6 +203,7 @@ def _fix(ledger: Ledger, done: Manifest, number: int, **more: Any) -> None:
                     "layout": done.layout,
                     "layout_version": done.layout_version,
                     "totals": done.totals,
+                    **said,
                     **more,
                 },
                 integration=done.integration,
@@ -176,7 +211,7 @@ def _fix(ledger: Ledger, done: Manifest, number: int, **more: Any) -> None:
             )
         except Conflict:
             continue
-        return
+        return done
 
 
 def _masked(

@@ -6,12 +6,15 @@ from airflow.sdk import TaskGroup, task_group
 
 from slussen.integration import Integration
 from slussen.operators import (
+    AcknowledgeOperator,
     CollectOperator,
     ConvertOperator,
     DeliverOperator,
+    DeliverSetOperator,
     ExtractOperator,
     GateOperator,
     MergeOperator,
+    NotifyOperator,
     OfferOperator,
     RenderOperator,
     StageOperator,
@@ -19,19 +22,31 @@ from slussen.operators import (
 
 
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
-    """A database to a partner's file: extract → gate → render → deliver (or offer, where the file is downloaded).
+    """A database to a partner's file: extract → gate → render → deliver (offer, where it is downloaded) → acknowledge.
 
+    An integration of several parts does all but the last for each: one delivery, both or neither.
     Runs also when what stands before it had nothing to send; ``trigger_rule`` says otherwise.
     """
     with TaskGroup(integration.key, tooltip=integration.title) as group:
-        staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
-        gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
-        rendered = RenderOperator(task_id="render", integration=integration, manifest=gated.output)
+        if integration.parts:
+            contents = []
+            for member in integration.members:
+                with TaskGroup(member.part):
+                    contents.append(_content(member, trigger_rule).output)
+            _then(integration, DeliverSetOperator(task_id="deliver", integration=integration, manifests=contents))
+            return group
+        content = _content(integration, trigger_rule).output
         if integration.target.transport == "download":
-            OfferOperator(task_id="offer", integration=integration, manifest=rendered.output)
+            OfferOperator(task_id="offer", integration=integration, manifest=content)
         else:
-            DeliverOperator(task_id="deliver", integration=integration, manifest=rendered.output)
+            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=content))
     return group
+
+
+def _content(integration: Integration, trigger_rule: str) -> RenderOperator:
+    staged = ExtractOperator(task_id="extract", integration=integration, trigger_rule=trigger_rule)
+    gated = GateOperator(task_id="gate", integration=integration, kind="extract", manifest=staged.output)
+    return RenderOperator(task_id="render", integration=integration, manifest=gated.output)
 
 
 def load(integration: Integration) -> TaskGroup:
@@ -50,7 +65,8 @@ def load(integration: Integration) -> TaskGroup:
 
 
 def relay(integration: Integration) -> TaskGroup:
-    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver."""
+    """A file passed on, bytes converted, never re-rendered: collect, then stage → gate → convert → deliver →
+    acknowledge."""
     with TaskGroup(integration.key, tooltip=integration.title) as group:
         collected = CollectOperator(task_id="collect", integration=integration)
 
@@ -59,7 +75,15 @@ def relay(integration: Integration) -> TaskGroup:
             staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
             gated = GateOperator(task_id="gate", integration=integration, kind="relay", manifest=staged.output)
             converted = ConvertOperator(task_id="convert", integration=integration, manifest=gated.output)
-            DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output)
+            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output))
 
         one.expand(manifest=collected.output)
     return group
+
+
+def _then(integration: Integration, delivered: DeliverOperator | DeliverSetOperator) -> None:
+    """What a delivery is followed by: its receipts, where some are expected; whoever is to know of it is told."""
+    if integration.receipts:
+        AcknowledgeOperator(task_id="acknowledge", integration=integration, manifest=delivered.output)
+    if integration.proof:  # a teardown: nothing waits for it, and no run fails with it
+        NotifyOperator(task_id="notify", integration=integration, manifest=delivered.output).as_teardown()

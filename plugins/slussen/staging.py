@@ -28,20 +28,28 @@ def publish(ledger: Ledger, manifest: Manifest, after: int, **more: Any) -> None
 
 
 def stage_payload(
-    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str
+    integration: Integration, manifest: Manifest, ledger: Ledger, store: PayloadStore, database: str, **said: Any
 ) -> Manifest:
-    """Parse the interchange's payload into a new stage and publish it, with what could not be read as findings."""
+    """Parse the interchange's payload into a new stage and publish it, with what could not be read as findings.
+
+    ``said`` is what the ledger is to know besides: the seal or the signature that the payload came with.
+    """
     from slussen.database import connect
     from slussen.errors import Findings
     from slussen.records import layout as layouts
     from slussen.records import stage
     from slussen.records.parse import Parsed
+    from slussen.records.zipped import Zipped
 
     layout, source = layouts.load(integration.layout), integration.source
     events = ledger.events(manifest.interchange)
     table, findings = new_table(manifest.interchange), Findings()
     with store.open(manifest.sha256) as payload, connect(database) as slussen:
-        parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
+        parsed: Parsed | Zipped
+        if layout.kind == "zip":
+            parsed = Zipped(payload, layout, findings)
+        else:
+            parsed = Parsed(payload, layout, source.encoding, source.frame, findings)
         stage.create(slussen, table, layout.data_schema)
         copied = stage.copy_in(slussen, table, map(layout.data_of, parsed))
         slussen.commit()
@@ -65,5 +73,6 @@ def stage_payload(
         header=parsed.header,
         findings=located[:100],
         counts=dict(findings.counts),
+        **said,
     )
     return staged

@@ -77,14 +77,14 @@ def walk(setting: Setting, limit: int = 10_000_000) -> Walked:
         ways[mark] = 0  # moves only go forward: this is never met on the way down
         count = 0
         for n, move in enumerate(moves):
-            following = World(setting).play(path) if n < len(moves) - 1 else world
+            following = setting.begin().play(path) if n < len(moves) - 1 else world
             following.move(move)
             count += visit((*path, move), following)
         ways[mark] = max(count, 1)
-        _assert(path, World(setting).play(path).settle)
+        _assert(path, setting.begin().play(path).settle)
         return ways[mark]
 
-    schedules = visit((), World(setting))
+    schedules = visit((), setting.begin())
     return Walked(len(ways), schedules)
 
 
@@ -98,7 +98,10 @@ def _assert(path: tuple[Move, ...], check: Callable[[], None]) -> None:
 if __name__ == "__main__":
     import time
 
-    for what, settings in (("two attempts", SETTINGS), ("three attempts", THREE)):
+    from tests.model.together import THREE_TOGETHER, TOGETHER
+
+    two: dict[str, Setting] = {**SETTINGS, **TOGETHER}
+    for what, settings in (("two attempts", two), ("three attempts", {**THREE, **THREE_TOGETHER})):
         for name, setting in settings.items():
             began = time.monotonic()
             print(f"{what}, {name}: {walk(setting)}; {time.monotonic() - began:.0f} s", flush=True)

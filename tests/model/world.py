@@ -97,7 +97,7 @@ class Partner:
             self.files[new] = self.files[old]
         else:
             self.files[new] = self.files.pop(old)
-        if new == NAME and not old.endswith(".old"):
+        if not new.startswith(".") and not old.endswith(".old"):
             self.arrived.append(self.files[new])
         elif new == NAME and self.files[new] != self.arrived[-1]:
             self.stale = True
@@ -107,9 +107,9 @@ class Partner:
         self.files.pop(name, None)
         self._reply()
 
-    def take(self) -> None:
+    def take(self, name: str = NAME) -> None:
         """The receiver takes what stands under the final name."""
-        self.taken.append(self.files.pop(NAME))
+        self.taken.append(self.files.pop(name))
 
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return f".{name}.{interchange}.{attempt}"
@@ -153,10 +153,16 @@ class Attempt:
             own = {k: _plain(v) for k, v in frame.f_locals.items()}
             frames.append((frame.f_lasti, tuple(sorted((k, v) for k, v in own.items() if v is not ...))))
             steps = steps.gi_yieldfrom
-        if self.steps.gi_frame is None or "attempt" not in self.steps.gi_frame.f_locals:
-            return (*frames, self.half)
-        a = self.steps.gi_frame.f_locals["attempt"]
-        return (*frames, self.half, a.number, a.uploaded_by, a.previous and a.previous.stream)
+        own = self.steps.gi_frame.f_locals if self.steps.gi_frame is not None else {}
+        attempts = own.get("attempts", [own["attempt"]] if "attempt" in own else [])
+        return (*frames, self.half, *((a.number, a.uploaded_by, a.previous and a.previous.stream) for a in attempts))
+
+    def uploading(self) -> Any:
+        """The attempt of the delivery's own that stands before its upload."""
+        steps = self.steps
+        while steps.gi_yieldfrom is not None:
+            steps = steps.gi_yieldfrom
+        return steps.gi_frame.f_locals["self"]
 
 
 def _plain(value: object) -> object:
@@ -186,6 +192,10 @@ class Setting:
     linking: bool = False  # a rename is a link and an unlink
     before: tuple[tuple[str, bytes], ...] = ()  # what was delivered under the name earlier: (interchange, content)
     protocol: Callable[..., Steps] = deliver
+
+    def begin(self) -> World:
+        """A fresh state."""
+        return World(self)
 
 
 @dataclass
@@ -250,7 +260,7 @@ class World:
         attempt = self.attempts[n]
         if what == "half":
             attempt.half = True
-            local = attempt.steps.gi_frame.f_locals["attempt"]
+            local = attempt.uploading()
             self.partner.files[local.temporary(local.number)] = HALF
             return
         self.partner.fault = "" if what == "go" else what

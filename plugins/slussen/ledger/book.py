@@ -28,7 +28,8 @@ BATCH = 20_000
 # What a state is made of: findings and totals are long, and stay where they are.
 LISTED = """
     select seq, at, stream, integration, kind,
-        case when kind in ('collected', 'staged', 'gated', 'content', 'delivered')
+        case when kind in
+            ('collected', 'staged', 'gated', 'content', 'delivered', 'unsent', 'awaiting', 'receipt', 'overdue')
         then data - '{{findings,counts,totals,header,report}}'::text[] else '{{}}' end
     from ledger.event where stream in (select stream from ledger.event where {where} {newest})
     order by stream, nth
@@ -122,7 +123,7 @@ class Ledger:
         ``limit`` gives only the newest so many, ``before`` only those whose first event (``Interchange.seq``) is
         earlier: together they turn pages, at a cost that doesn't grow with the ledger.
         """
-        where = ["nth = 1", "stream not like 'sequence/%%'"]
+        where = ["nth = 1", "stream not like '%%/%%'"]  # sequences, watches, probes are no interchanges
         where += ["integration = %(integration)s"] if integration else []
         where += ["seq < %(before)s"] if before is not None else []
         query = LISTED.format(
@@ -155,6 +156,26 @@ class Ledger:
             except Conflict:
                 continue
             return number
+
+    def rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query of ours, which changes nothing."""
+        with self._connection() as connection:
+            connection.read_only = True
+            return connection.execute(query.encode(), values).fetchall()
+
+    def sending(self, message: str) -> Event | None:
+        """The last attempt to send the message of this id, of whatever interchange."""
+        where = "kind = 'sending' and data ->> 'message' = %s order by seq desc limit 1"
+        return next(self._read(where, message), None)
+
+    def has_receipt(self, stream: str, reference: str) -> bool:
+        """Is the receipt of this reference in the stream?"""
+        where = "stream = %s and kind in ('receipt', 'delayed') and data ->> 'reference' = %s order by seq limit 1"
+        return any(self._read(where, stream, reference))
+
+    def answers(self, integration: str) -> list[Event]:
+        """The answers to questions of this integration, in the order in which they came."""
+        return list(self._read("kind = 'answers' and data ->> 'of' = %s", integration))
 
     def verify(self) -> Verification:
         """Walk the chain from its beginning."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator, Context, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralError, TaskDeferralTimeout
 
 from slussen import clock, settings
 from slussen.errors import (
@@ -21,10 +22,12 @@ from slussen.errors import (
     StageGone,
     TechnicalError,
     TransportError,
+    TransportRefused,
     describe,
 )
 from slussen.integration import Integration
 from slussen.manifest import Manifest
+from slussen.operators import alarms
 from slussen.operators.connections import dsn
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 RETRY_DELAY = timedelta(seconds=15)
+JITTER = 0.25  # so that tasks which a partner's outage has stopped at the same time don't come back at the same time
 
 
 class PassingFaults(RetryPolicy):
@@ -41,10 +45,14 @@ class PassingFaults(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)
         if isinstance(exception, TransportError):
-            return RetryDecision.retry(RETRY_DELAY * 2 ** (try_number - 1), reason="the partner, or the way there")
-        if isinstance(exception, TechnicalError):
-            return RetryDecision.retry(RETRY_DELAY, reason="ours, and it may pass")
+            delay = RETRY_DELAY * 2 ** (try_number - 1) * jitter
+            return RetryDecision.retry(delay, reason="the partner, or the way there")
+        if isinstance(
+            exception, TechnicalError | TaskDeferralError | TaskDeferralTimeout
+        ):  # the latter: the triggerer was away
+            return RetryDecision.retry(RETRY_DELAY * jitter, reason="ours, and it may pass")
         return RetryDecision.fail("final: trying again gives the same")
 
 
@@ -77,6 +85,13 @@ class Run:
 
         return (self.start or self.now).astimezone(ZoneInfo("Europe/Stockholm")).date()
 
+    @property
+    def occasion(self) -> str:
+        """What tells this run's files from the same ones of another run, where repeats are legitimate."""
+        from datetime import UTC
+
+        return self.start.astimezone(UTC).isoformat() if self.start else self.run_id
+
     def interchange(self, integration: Integration) -> str:
         """The id of the interchange that this run's interval, or its form, stands for.
 
@@ -98,14 +113,15 @@ class Run:
             )
         from datetime import UTC
 
-        return f"{integration.key}-{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return integration.interchange(f"{self.start.astimezone(UTC):%Y%m%dT%H%M%SZ}")
 
 
 @contextmanager
 def boundary(integration: Integration, interchange: str, doing: str, log: logging.Logger | Any) -> Iterator[None]:
     """No library's words get past this line, and what is final is written to the ledger before the task ends.
 
-    A fault of the content quarantines the interchange; a name taken by another file holds it.
+    A fault of the content quarantines the interchange; a name taken by another file holds it; any other is written
+    down as ``failed``, and the retry policy decides.
     """
     try:
         yield
@@ -116,10 +132,15 @@ def boundary(integration: Integration, interchange: str, doing: str, log: loggin
     except NameTaken as error:
         ledger().append(interchange, "held", {"at": doing, "reason": str(error)}, integration=integration.key)
         raise AirflowFailException(str(error)) from None
-    except (SlussenError, AirflowException):
+    except SlussenError as error:
+        say_failed(integration, interchange or f"watch/{integration.key}", doing, error)
+        raise
+    except AirflowException:
         raise
     except Exception as error:
-        raise TechnicalError(f"{integration.key}: {doing}: {describe(error)}") from None
+        ours = TechnicalError(f"{integration.key}: {doing}: {describe(error)}")
+        say_failed(integration, interchange or f"watch/{integration.key}", doing, ours)
+        raise ours from None
 
 
 def quarantine(integration: Integration, interchange: str, doing: str, error: ContentError) -> None:
@@ -130,6 +151,21 @@ def quarantine(integration: Integration, interchange: str, doing: str, error: Co
         {"at": doing, "findings": [f.as_dict() for f in error.findings[:100]], "total": error.total},
         integration=integration.key,
     )
+
+
+def say_failed(integration: Integration, stream: str, doing: str, error: SlussenError) -> None:
+    """Record whose fault stopped a step: the partner's (``transport``, or for good ``refused``), or ours."""
+    whose = {TransportError: "transport", TransportRefused: "refused"}
+    kind = next((name for kind, name in whose.items() if isinstance(error, kind)), "technical")
+    data = {"class": kind, "at": doing, "code": type(error).__name__, "reason": str(error)[:500]}
+    with suppress(TechnicalError):  # the ledger itself may be what is away
+        ledger().append(stream, "failed", data, integration=integration.key)
+
+
+def last_try(context: Context) -> bool:
+    """Will Airflow not try this task again by itself?"""
+    ti = context["ti"]
+    return ti.try_number > ti.max_tries
 
 
 def ledger() -> Ledger:
@@ -222,11 +258,13 @@ def staged_again(integration: Integration, manifest: Manifest, context: Context)
 
 
 def patient(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The retry rule of every step, unless the DAG says otherwise."""
+    """The retry rule of every step, and who is told when it was of no use, unless the DAG says otherwise."""
     return {
         "retries": RETRIES,
         "retry_delay": RETRY_DELAY,
         "retry_policy": PassingFaults(),
+        "on_failure_callback": alarms.on_failure,
+        "on_success_callback": alarms.on_success,
         "map_index_template": "{{ interchange_name | default('') }}",
         **kwargs,
     }

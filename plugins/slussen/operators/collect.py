@@ -2,85 +2,156 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from slussen import settings
-from slussen.operators.base import Run, StepOperator, boundary, ledger
-from slussen.operators.connections import quiet_seconds, transport
+from slussen.operators.base import Run, StepOperator, boundary, last_try, ledger, say_failed
+from slussen.operators.connections import quiet_seconds, source
+
+if TYPE_CHECKING:
+    from slussen.ledger import Ledger
+    from slussen.taking import Taking
 
 PATIENCE = timedelta(hours=1)  # with a file that keeps changing, in a run that has no window
 GRACE = timedelta(minutes=5)  # for the triggerer
 
 
 class CollectOperator(StepOperator):
-    """Take what stands still at the source.
+    """Take what is whole at the source.
 
-    Looks, and looks again after a quiet time, deferred in between, so that waiting costs no slot: a file is taken
-    when it is as it was. While one changes, or none has come, it goes on until the window closes; without a window it
-    waits for none to come.
+    Looks, and waits for the rest deferred, so that waiting costs no slot: a trigger watches (``triggers.py``), and
+    whatever it says, this task looks for itself. While a file changes, or none has come, it goes on until the window
+    closes, for an answer until its cut-off; without either it waits for none to come. A file that the header gives to
+    another integration is left. One that can't be taken doesn't keep the others: it is in the log and in the ledger.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         run = Run.of(context)
-        until = run.end if run.end is not None and run.end > run.now else run.now + PATIENCE
-        return self.look(context, {}, until.isoformat())
+        last = self._last_moment(context, run)
+        return self.look(context, (last or run.now + PATIENCE).isoformat(), waits=last is not None)
+
+    def _last_moment(self, context: Context, run: Run) -> datetime | None:
+        """Until when a file may come in this run: its window's end; an answer's cut-off, but not past the next run."""
+        if run.end is not None and run.end > run.now:
+            return run.end
+        times = self.integration.times
+        if not self.integration.answers or times is None or run.start is None:
+            return None
+        from slussen.lateness import resolve
+        from slussen.timetables import Schedule
+
+        cutoff, schedule = resolve(times, run.start).cutoff, context["dag"].schedule
+        if isinstance(schedule, Schedule):
+            following = next(schedule.between(run.start + timedelta(seconds=1), run.start + timedelta(days=40)), None)
+            if following is not None and following.start < cutoff:
+                return None  # it comes soon enough
+        return cutoff
 
     def look(
-        self, context: Context, seen: dict[str, list[Any]], until: str, event: object = None
+        self, context: Context, until: str, ignored: Sequence[str] = (), event: dict[str, Any] | None = None, *,
+        waits: bool = False,
     ) -> list[dict[str, Any]]:
-        """Collect the files that are as they were at the last look (``seen``), and wait for the others."""
-        from slussen.collection import collect, collected_by
+        """Collect what is whole (``event`` says what the trigger has seen stand still), and wait for the others."""
+        from slussen import watching
+        from slussen.collection import collected_by
         from slussen.payloads import PayloadStore
+        from slussen.taking import Taking
 
-        run, store, book = Run.of(context), PayloadStore(settings.payloads()), ledger()
-        with boundary(self.integration, "", self.step, self.log):
-            changing = {}
-            with transport(self.integration.source) as source:
-                for entry in source.entries(self.integration.source.name):
-                    if seen.get(entry.name) == mark(entry):
-                        self.log.info("%s", collect(self.integration.key, entry, source, store, book, run.run_id))
-                    else:
-                        changing[entry.name] = mark(entry)
+        i, run, book = self.integration, Run.of(context), ledger()
+        store, repeats = PayloadStore(settings.payloads()), i.repeats == "fine"
+        with boundary(i, "", self.step, self.log):
             # What this run has collected, now or in an attempt that was cut off.
-            mine = [m.as_dict() for m in collected_by(book, self.integration.key, run.run_id)]
-        in_time = run.now < datetime.fromisoformat(until)
-        in_window = run.end is not None and run.now < run.end
-        if in_time and (changing or (in_window and not mine)):
-            self._wait(changing, until)
-        if changing:
-            self.log.warning("left at the source, since they keep changing: %s", ", ".join(changing))
+            had = [m.name for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
+            with source(i.source) as opened:
+                interval = run.start.astimezone(UTC).isoformat() if run.start else ""
+                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had, interval)
+                taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - len(had))
+            mine = [m.as_dict() for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
+            if watching.lacking([m["name"] for m in mine], taking.wanted):  # half a set is nothing
+                mine = []
+            for refusal in taking.refused:
+                say_failed(i, f"watch/{i.key}", self.step, refusal)
+            if taking.passing is not None and not (mine and last_try(context)):
+                raise taking.passing
+            if taking.refused and not mine:
+                raise taking.refused[0]
+        foreign = {*ignored, *taking.foreign}
+        left = taking.left(foreign)
+        in_time = run.now < datetime.fromisoformat(until) and len(mine) < watching.MOST
+        whole_set = len(taking.wanted) > 1 and bool(mine)  # what else is there is of the next one
+        if in_time and not whole_set and (left or (waits and not mine)):
+            self._wait(run, datetime.fromisoformat(until), taking.still_wanted, foreign, waits=waits)
+        self._tell(taking, [e.name for e in left])
         if not mine:
-            self._nothing(sorted(changing))
+            self._nothing(run, book, [e.name for e in left], taking.missing)
         return mine
 
-    def _wait(self, seen: dict[str, list[Any]], until: str) -> NoReturn:
-        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+    def _wait(self, run: Run, until: datetime, wanted: Sequence[str], foreign: set[str], *, waits: bool) -> NoReturn:
+        from slussen.triggers import FilesTrigger
 
-        quiet = timedelta(seconds=quiet_seconds(self.integration.source))
+        endpoint = self.integration.source
+        left = timedelta(seconds=(until - run.now).total_seconds())  # the run's clock may be another than the trigger's
         raise TaskDeferred(
-            trigger=TimeDeltaTrigger(quiet),
+            trigger=FilesTrigger.of(endpoint, wanted, datetime.now(UTC) + left, quiet_seconds(endpoint), foreign),
             method_name="look",
-            kwargs={"seen": seen, "until": until},
-            timeout=quiet + GRACE,
+            kwargs={"until": until.isoformat(), "ignored": sorted(foreign), "waits": waits},
+            timeout=left + GRACE,
         )
 
-    def _nothing(self, changing: list[str]) -> NoReturn:
-        i = self.integration
-        if changing:
-            raise AirflowFailException(
-                f"{i.key}: {', '.join(changing)} kept changing until it was too late. Next: ask {i.sender} whether "
-                "it is still being written, then clear collect"
+    def _tell(self, taking: Taking, left: Sequence[str]) -> None:
+        if left:
+            self.log.warning("left at the source, not whole: %s", _some(left))
+        if taking.seen.strays:
+            self.log.warning("markers without a file: %s", _some([e.name for e in taking.seen.strays]))
+
+    def _nothing(self, run: Run, book: Ledger, left: Sequence[str], missing: Sequence[str]) -> NoReturn:
+        """It is too late: as the integration's policy tells.
+
+        Raises:
+            AirflowSkipException: a file that doesn't come is no fault (``skip``), or one to look at (``warn``).
+            AirflowFailException: it is, or what came isn't whole.
+        """
+        i, where = self.integration, self.integration.source.connection
+        if missing and left:
+            reason = f"no whole set at {where}: {', '.join(missing)}"
+        elif left:
+            state = "had no marker" if i.source.marker else "kept changing"
+            reason = f"{_some(left)} {state} until it was too late"
+        else:
+            reason = f"no file {i.source.name} at {where}"
+        fails = i.missing == "fail" or bool(left)
+        if run.start is not None:
+            kind = "missed" if fails or i.missing == "warn" else "skipped"
+            _say_once(book, run.interchange(i), kind, reason, i.key)
+        if fails:
+            raise AirflowFailException(f"{i.key}: {reason}. Next: ask {i.sender} for it, then clear collect")
+        if i.missing == "warn":
+            self.log.warning("%s: %s. Next: ask %s whether it should have come", i.key, reason, i.sender)
+        raise AirflowSkipException(f"{i.key}: {reason}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, as they may be shown."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(map(ascii, names[:10])) + more
+
+
+def _say_once(book: Ledger, stream: str, kind: str, reason: str, integration: str) -> None:
+    from slussen.ledger import Conflict
+
+    while True:
+        events = book.events(stream)
+        if any(e.kind == kind for e in events):
+            return
+        try:
+            book.append(
+                stream, kind, {"reason": reason}, integration=integration, after=events[-1].seq if events else 0
             )
-        where = f"no file {i.source.name} at {i.source.connection}"
-        if i.missing == "fail":
-            raise AirflowFailException(f"{i.key}: {where}. Next: ask {i.sender} for it, then clear collect")
-        raise AirflowSkipException(f"{i.key}: {where}")
-
-
-def mark(entry: Any) -> list[Any]:
-    """By what a file is known to have stood still: our own observation of size and time, never the time alone."""
-    return [entry.size, str(entry.modified)]
+        except Conflict:
+            continue
+        return

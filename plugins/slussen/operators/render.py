@@ -7,7 +7,7 @@ from airflow.sdk import Context
 from slussen import settings
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, ledger
-from slussen.operators.connections import dsn
+from slussen.operators.connections import dsn, keys
 
 
 class RenderOperator(ManifestOperator):
@@ -26,6 +26,7 @@ class RenderOperator(ManifestOperator):
             dsn("slussen"),
             day=run.day,
             form=run.form(self.integration),
+            keys=keys(self.integration.target),
         )
         self.log.info(
             "%s: %d records, %d bytes, sha256 %s, as %s",

@@ -7,7 +7,7 @@ from airflow.sdk import Context
 from slussen import settings
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, ledger
-from slussen.operators.connections import dsn
+from slussen.operators.connections import dsn, keys
 
 
 class StageOperator(ManifestOperator):
@@ -16,8 +16,12 @@ class StageOperator(ManifestOperator):
     def work(self, context: Context, manifest: Manifest) -> Manifest:
         from slussen.payloads import PayloadStore
         from slussen.staging import stage_payload
+        from slussen.wrapping import opened
 
-        store = PayloadStore(settings.payloads())
-        staged = stage_payload(self.integration, manifest, ledger(), store, dsn("slussen"))
+        store, source = PayloadStore(settings.payloads()), self.integration.source
+        plain, said = opened(manifest, source, keys(source), store)
+        if said:
+            self.log.info("%s: opened: %s", manifest.interchange, ", ".join(said))
+        staged = stage_payload(self.integration, plain, ledger(), store, dsn("slussen"), **said)
         self.log.info("%s: %d records staged in %s", staged.interchange, staged.records, staged.stage)
         return staged

@@ -78,6 +78,8 @@ def run_gate(
         if "declared" in manifest.totals:
             declared, found = manifest.totals["declared"], manifest.totals["records"]
             report.checks.append(Check("control total", "critical", declared == found, declared, abs(declared - found)))
+        if "unended" in manifest.totals:
+            report.checks.append(_cut_off(manifest.records))
         if references is not None:
             report.checks.append(_customers_are_known(stage, table, layout, references, kind))
         if policy != "none":
@@ -93,6 +95,11 @@ def run_gate(
                 ]
             elif kind == "load" and conserved and layout.flag_fields:
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
+            elif layout.flag_fields:
+                before = (previous or {}).get("register")
+                report.checks.append(
+                    protection.flags_of_the_sender(stage, table, layout, policy, report.register, before)
+                )
             if policy == "hold":
                 report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
         if duties is not None:
@@ -144,6 +151,14 @@ def _totals(stage: Connection, table: sql.Identifier, layout: Layout, rows: dict
         row = stage.execute(sql.SQL("select {} from {}").format(sums, table)).fetchone()
         totals |= {f"sum.{name}": int(n) for name, n in zip(names, row or (), strict=True)}
     return totals
+
+
+def _cut_off(last: int) -> Check:
+    """A delimited file has no trailer: one that is cut off within its last field reads as well as a whole one."""
+    return Check(
+        "the last record is whole", "warning", False, last, 1, [last], "the last record has no line end",
+        "ask the sender whether the file is whole; release only if it is",
+    )  # fmt: skip
 
 
 def _nobody_is_protected(n: int, of: int) -> Check:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from slussen.records.layout import Layout
 
 LOST = "find out where the flag was lost; release only if each of these persons is known to be unprotected now"
+FEW = 3  # flagged records that a file would have by the last one's share: fewer may be none by chance
 SECRECY = "3"  # Navet's ärendetyp (term 01004) of a notice that is about secrecy itself
 
 
@@ -48,8 +49,11 @@ def bring_register(stage: Connection, bosko: Connection) -> dict[str, Any]:
 def tally(stage: Connection, table: sql.Identifier, layout: Layout, kind: str, policy: str) -> dict[str, int]:
     """Records about protected persons, by flag or by register, and what the policy will do with them.
 
-    A record that isn't flagged is never blocked or masked, whatever the register says of its person.
+    An extract's record that isn't flagged is never blocked or masked, whatever the register says of its person. A
+    relay's is: by its own flag, by that of another record about the same person, by the register, by a relative's.
     """
+    if kind == "relay":
+        return _relayed(stage, table, layout, policy)
     who, mark = _flagged(layout, kind)
     row = stage.execute(
         sql.SQL(
@@ -62,6 +66,20 @@ def tally(stage: Connection, table: sql.Identifier, layout: Layout, kind: str, p
     if taken is None:
         return {"in": total, "passed": total}
     return {"in": total, taken: flagged} | ({"passed": total - flagged} if total > flagged else {})
+
+
+def _relayed(stage: Connection, table: sql.Identifier, layout: Layout, policy: str) -> dict[str, int]:
+    who, mark = _flagged(layout, "relay")
+    protected = sql.SQL("select personnr from register union all select {who} from {table} where {mark}").format(
+        who=who, table=table, mark=mark
+    )
+    about = sql.SQL(" or ").join(
+        [mark, *(sql.SQL("{} in (select personnr from protected)").format(sql.Identifier(n)) for n in layout.numbers)]
+    )
+    query = sql.SQL("with protected as materialized ({}) select count(*) from {} where {}")
+    row = stage.execute(query.format(protected, table, about)).fetchone()
+    n = int(row[0]) if row else 0
+    return {"in": n, {"mask": "masked", "block": "blocked"}.get(policy, "passed"): n}
 
 
 def everyone_is_flagged(stage: Connection, table: sql.Identifier, layout: Layout) -> Check:
@@ -126,6 +144,44 @@ def flags_in_file_agree(stage: Connection, table: sql.Identifier, layout: Layout
         check.ok, check.unexpected = False, told
         check.message = f"the file takes the flag from all {told} protected persons that it tells of"
         check.records = _records(stage, table, protected)[1]
+    return check
+
+
+def flags_of_the_sender(
+    stage: Connection,
+    table: sql.Identifier,
+    layout: Layout,
+    policy: str,
+    register: dict[str, Any],
+    before: Mapping[str, Any] | None,
+) -> Check:
+    """Relays with flags: whom the register protects is flagged in the file too, and a file has not lost all its flags.
+
+    Where the record leaves as it is, the receiver has nothing but the flag: one that is missing is held. Where records
+    are masked or blocked the register does so too, and one is a remark. Adds ``flagged`` and ``of`` to ``register``:
+    flagged records, of how many that have a flag; ``before`` is what the last delivered file's gate added.
+    """
+    who, mark = _flagged(layout, "relay")
+    flags = [f for f in layout.fields if f.flag]
+    kinds = list(dict.fromkeys(k for f in flags for k in (f.only or tuple(layout.records))))
+    protected = sql.SQL("record_type = any({}) and {} in (select personnr from register)").format(
+        sql.Literal(kinds), who
+    )
+    of, flagged, told = _counts(
+        stage, table, sql.SQL("record_type = any({})").format(sql.Literal(kinds)), mark, protected
+    )
+    lost, records = _records(stage, table, sql.SQL("{} and not {}").format(protected, mark))
+    register |= {"flagged": flagged, "of": of}
+    expected = before["flagged"] * of // max(before["of"], 1) if before and "flagged" in before else 0
+    check = Check("conservation of the protected set", "warning", True, told, lost, records, next_step=LOST)
+    if flagged == 0 and expected >= FEW:
+        check.message = f"nobody is flagged, where the last file's share would be {expected} records"
+    elif flagged == 0 and lost:
+        check.message = f"nobody is flagged, and the register protects {lost} of these records' persons"
+    elif lost and policy not in ("mask", "block"):
+        check.message = f"{lost} of {told} records of protected persons come without their flag"
+    if check.message:
+        check.ok, check.unexpected = False, max(lost, 1)
     return check
 
 

@@ -64,7 +64,7 @@ class Converted:
         for chunk in self._through_text() if wide else self._by_table():
             yield self._out(chunk)
         if self.findings and (verdict := self._sample.verdict()) is not None:
-            self.findings.add(Finding("wrong_encoding", str(verdict), f"{ASK}, and declare it"))
+            self.findings.first(Finding("wrong_encoding", str(verdict), f"{ASK}, and declare it"))
 
     def _out(self, chunk: bytes) -> bytes:
         if self._hash is not None:

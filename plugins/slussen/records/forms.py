@@ -46,4 +46,6 @@ def wrong(form: str, kind: str) -> str:
     moment = "hh" in there and ("ss" not in there or "mm" in there)
     needs = {"date": day and not there & {"hh", "mm", "ss"}, "time": moment and not there & {"YYYY", "YY", "MM", "DD"},
              "timestamp": day and moment}  # fmt: skip
+    if any(letter.isalnum() and letter != "T" for _, letter in literals(form)):
+        return f"has a letter too many in {form}"
     return "" if needs[kind] else f"is no {kind} in the form {form}"

@@ -68,6 +68,7 @@ class Rules(Strict):
     times: int = Field(1, ge=1, le=9999, description="how often the field or group is repeated (OCCURS)")
     fields: dict[str, Line] = Field({}, description="a group's fields; their places count within the group")
     person: bool = Field(False, description="the personal number of whom the record is about")
+    relative: bool = Field(False, description="the personal number of somebody whom the record gives away too")
     personal: bool = Field(False, description="personal data: masked when it is shown")
     flag: tuple[str, ...] = Field((), description="the values that mark a protected person")
     protected: str | None = Field(None, description="what stands here for a protected person; blank: nothing")
@@ -168,7 +169,7 @@ class LayoutFile(Strict):
     version: int
     status: Literal["published", "assumed"]
     source: str
-    kind: Literal["fixed", "tagged", "delimited"]
+    kind: Literal["fixed", "tagged", "delimited", "zip"]
     usual: Usual
     length: int = Field(0, ge=0, description="fixed: the bytes of a record, without line end or RDW")
     may_be_empty: bool = Field(False, description="an empty file is no error")
@@ -251,6 +252,11 @@ class Layout:
     def person_field(self) -> str | None:
         """The field that holds the personal number of whom the record is about."""
         return next((f.name for f in self.fields if f.person), None)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The fields with the personal numbers of those whom a record gives away: whom it is about, and relatives."""
+        return tuple(dict.fromkeys(f.name for f in self.fields if f.person or f.relative))
 
     @property
     def flag_fields(self) -> dict[str, tuple[str, ...]]:
@@ -368,10 +374,20 @@ class Layout:
                 return f"has its sign in {f.sign}, which is no field of type sign"
         if f.type == "const" and f.value is None:
             return "is const and needs its value"
+        said = [f.value] if isinstance(f.value, str) else [*(f.value or {}).values()]
+        for word in (*said, *f.codes):
+            if len(word) > f.length:
+                return f"has no room for {word}"
+            if f.type == "const" and max(word, default="") > "\xff":
+                return f"has a letter in {word} that is not in Latin-1"
+        if not f.fill.isascii():
+            return "is filled up with a letter that not every encoding has"
         return ""
 
     def _kind(self) -> None:
         file = self.file
+        if file.kind != "tagged":
+            self._known()
         if file.kind == "delimited" and not file.separator:
             raise _Wrong(("kind",), "a delimited layout needs its separator")
         if file.kind == "tagged" and not (file.count and file.count in self.records):
@@ -380,16 +396,40 @@ class Layout:
             if len([r for r, spec in self.records.items() if spec.place == place]) > 1:
                 raise _Wrong(("records",), f"only one record type can be {place}")
 
+    def _known(self) -> None:
+        """Can each record type be told from those before it?"""
+        before: list[str] = []
+        for record_type, spec in self.records.items():
+            where = ("records", record_type)
+            for name, value in spec.when.items():
+                f = self.field(name, record_type)
+                if f is not None and value != "*" and self.kind == "fixed" and len(value) > f.length:
+                    raise _Wrong(where, f"known by {value}, which {name} has no room for")
+            for other in before:
+                by = self.records[other]
+                if not (by.when or by.section):
+                    raise _Wrong(("records", other), f"takes every record, so that {record_type} is never read: say "
+                                 "by which field's value it is known (when:)")  # fmt: skip
+                if (by.when, by.section) == (spec.when, spec.section):
+                    raise _Wrong(where, f"is known by the same as {other}, and never read")
+            before.append(record_type)
+
     def _totals(self) -> None:
         for name, total in self.file.totals.items():
-            if self._field_of(name) is None:
+            bearer = self._field_of(name)
+            if bearer is None:
                 raise _Wrong(("totals", name), f"there is no field {name} (type.field)")
+            if bearer.type not in (*NUMBERS, "digits"):
+                raise _Wrong(("totals", name), f"{name} is {bearer.type}, which holds no total")
             for counted in _tuple(total.count):
                 if counted != "*" and counted not in self.records:
                     raise _Wrong(("totals", name), f"there is no record type {counted}")
             for summed in (*_tuple(total.sum), *_tuple(total.hash)):
-                if self._field_of(summed) is None:
+                part = self._field_of(summed)
+                if part is None:
                     raise _Wrong(("totals", name), f"there is no field {summed} (type.field)")
+                if part.type not in (*NUMBERS, "digits") or part.decimals != bearer.decimals:
+                    raise _Wrong(("totals", name), f"{summed} is no number with {name}'s {bearer.decimals} decimals")
 
     def _field_of(self, dotted: str) -> FieldSpec | None:
         record_type, _, name = dotted.partition(".")
@@ -458,6 +498,10 @@ class _Wrong(Exception):
         super().__init__(reason)
 
 
+class UnknownLayout(CallError):
+    """There is no such layout."""
+
+
 def names() -> list[str]:
     """The layouts that there are."""
     return sorted(f.stem for f in settings.FORMATS.glob("*.yaml"))
@@ -471,14 +515,19 @@ def load(name: str) -> Layout:
     """
     file = Path(name) if name.endswith((".yaml", ".yml")) else settings.FORMATS / f"{name}.yaml"
     if not file.exists():
-        raise CallError(f"unknown layout {name!r}: a file, or one of {', '.join(names())}")
+        raise UnknownLayout(f"unknown layout {name!r}: a file, or one of {', '.join(names())}")
     return read(file, file.stat().st_mtime_ns)
 
 
 @cache
 def read(file: Path, changed: int = 0) -> Layout:
     """The layout in this file, as it was at this time."""
-    layout = of_text(file.read_text(encoding="utf-8"), file.name)
+    data = file.read_bytes()
+    try:
+        layout = of_text(data.decode("utf-8"), file.name)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CallError(f"{file.name}:{line}: byte {data[error.start]:02x} is no UTF-8") from None
     if layout.format != file.stem:
         raise CallError(f"{file.name}:1: the format is called {layout.format}, the file {file.stem}")
     return layout

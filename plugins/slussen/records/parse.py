@@ -47,7 +47,7 @@ class Parsed:
         yield from _in_order(self._reader.batches(), self._layout) if self._in_order else self._reader.batches()
         verdict = self._source.sample.verdict()
         if verdict is not None:
-            self._findings.add(
+            self._findings.first(
                 Finding("wrong_encoding", str(verdict), "ask the sender which encoding the file is in, and declare it")
             )
 

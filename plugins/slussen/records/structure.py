@@ -271,7 +271,7 @@ def _whole(column: pa.Array, row: int, spec: FieldSpec) -> int | None:
 
 
 def _shown(value: int, spec: FieldSpec) -> str:
-    return f"{value / 10**spec.decimals:,.{spec.decimals}f}" if spec.type == "decimal" else f"{value:,}"
+    return f"{Decimal(value).scaleb(-spec.decimals):,f}" if spec.type == "decimal" else f"{value:,}"
 
 
 def _with(batch: pa.RecordBatch, spec: FieldSpec, rows: list[int], values: list[int | None]) -> pa.RecordBatch:

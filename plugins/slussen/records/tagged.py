@@ -171,6 +171,7 @@ class TaggedReader:
         while more := self.source.read():
             data += more
             data = data[: LONGEST_POST + CHUNK]
+        data = self._whole(data)
         if self._late is not None:
             rule, message, step, at = self._late
             self._find(rule, message, step, offset=at)
@@ -194,6 +195,29 @@ class TaggedReader:
         if self.layout.file.end and self._bytes(self.layout.file.end) not in data:
             self._find("truncated_file", f"the file ends without {self.layout.file.end}", "have it sent again",
                        offset=self.source.bytes)  # fmt: skip
+
+    def _whole(self, data: bytes) -> bytes:
+        """The tail without what follows the file's last line: lines that other systems add, or another file."""
+        end = self._bytes(self.layout.file.end)
+        if not end or (last := data.find(end)) < 0:
+            return data
+        after = data.find(b"\n", last) + 1 or len(data)
+        starts, ends = _lines(np.frombuffer(data, np.uint8, offset=after))
+        ours = [self._bytes(w) for spec in self.layout.records.values() for w in (spec.opens, spec.closes, spec.line)]
+        ours = [w for w in (*ours, self._bytes(self.layout.file.data[0])) if w.startswith(b"#")]
+        for start, stop in zip((starts + after).tolist(), (ends + after).tolist(), strict=True):
+            line = data[start:stop]
+            if any(line.startswith(w) for w in ours):
+                word = self.layout.file.end
+                self._find("after_trailer", f"another file begins after {word}: two files run together", AGAIN,
+                           column=1, offset=self._at + start)  # fmt: skip
+                break
+            if line.startswith(b"#"):
+                self.unknown += 1
+            elif line.strip(b" \t\0\x1a"):
+                self._find("unexpected_line", "a line that the format doesn't have", AGAIN, column=1,
+                           offset=self._at + start)  # fmt: skip
+        return data[:after]
 
     def _outer(self, data: bytes, kind: str, at: int) -> Iterator[pa.RecordBatch]:
         """Head or tail: a few keyword lines, one record."""

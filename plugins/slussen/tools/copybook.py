@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from slussen.errors import CallError
+from slussen.records import layout as layouts
 
 FORMAT = re.compile(r"^.{6}[ *\-/D]")  # columns 1-6 are the line's number, 7 says what it is
 PICTURE = re.compile(r"([A-Z9$*+\-/.,])(?:\((\d+)\))?")
@@ -19,6 +20,11 @@ BINARY = ("COMP", "COMPUTATIONAL", "COMP-4", "COMPUTATIONAL-4", "COMP-5", "COMPU
 NEEDS = {"COMP-1": "floating point", "COMP-2": "floating point", "INDEX": "an index", "POINTER": "a pointer",
          "SYNC": "slack bytes", "SYNCHRONIZED": "slack bytes", "DEPENDING": "a length that another field says",
          "RENAMES": "another view (level 66)"}  # fmt: skip
+
+UNKNOWN = '# when: {field: "value"}'
+STRANGE = re.compile(r"(?:COMP|COMPUTATIONAL)-\w+|NATIONAL|DISPLAY-1|FUNCTION-POINTER|PROCEDURE-POINTER|OBJECT")
+Fields = list[tuple[str, int, int, str, str]]  # name, length, times, type, rules
+Variant = tuple[str, Fields]  # a record type, and its fields
 
 
 @dataclass
@@ -61,21 +67,31 @@ def layout_of(text: str, name: str) -> str:
     if not records:
         raise CallError("no data description: a copybook has levels, names and pictures")
     variants = [(title, fields) for record in records for title, fields in _variants(record)]
-    longest = max(sum(length * times for _, length, times, _, _ in fields) for _, fields in variants)
+    for variant in variants:  # together they are no layout before somebody says how each is known
+        layouts.of_text(_yaml(name, records[0].name, [variant]), f"{name}, {variant[0]}")
+    return _yaml(name, records[0].name, variants)
+
+
+def _yaml(name: str, book: str, variants: list[Variant]) -> str:
+    longest = max(_size(fields) for _, fields in variants)
     lines = [
         "# yaml-language-server: $schema=schema.json", f"format: {name}", f"title: {name}, imported from a copybook",
-        "version: 1", "status: assumed", "source: >-", f"  copybook {records[0].name}: say where it was found",
+        "version: 1", "status: assumed", "source: >-", f"  copybook {book}: say where it was found",
         "kind: fixed", "usual: {encoding: cp278, frame: fixed}", f"length: {longest}", "",
     ]  # fmt: skip
     if len(variants) > 1:
         lines += ["# Several record types: say by which field's value each is known (when:).", "records:"]
         for title, fields in variants:
-            size = sum(length * times for _, length, times, _, _ in fields)
+            size = _size(fields)
             lines += [f"  {title}:", *([f"    length: {size}"] if size != longest else []),
-                      '    # when: {field: "value"}', "    fields:", *_written(fields, 6)]  # fmt: skip
+                      f"    {UNKNOWN}", "    fields:", *_written(fields, 6)]  # fmt: skip
     else:
         lines += ["records:", f"  {variants[0][0]}: {{}}", "", "fields:", *_written(variants[0][1], 2)]
     return "\n".join(lines) + "\n"
+
+
+def _size(fields: Fields) -> int:
+    return sum(length * times for _, length, times, _, _ in fields)
 
 
 # --- reading
@@ -148,6 +164,10 @@ def _item(level: int, words: list[str], line: int) -> Item:
         following = next((u for u in upper[k + 1 :] if u not in ("IS", "ARE")), "")
         if word in ("PIC", "PICTURE"):
             item.picture = following.rstrip(",;")
+            if letter := re.search("[NGP]", re.sub(r"\(\d+\)", "", item.picture)):
+                raise CallError(
+                    f"line {line}: {item.name} has a picture with {letter.group()}, which a layout cannot say"
+                )
             k = upper.index(following, k + 1)
         elif word == "REDEFINES":
             item.redefines = following
@@ -157,6 +177,8 @@ def _item(level: int, words: list[str], line: int) -> Item:
             item.usage = following
         elif word in (*PACKED, *BINARY):
             item.usage = word
+        elif STRANGE.fullmatch(word):
+            raise CallError(f"line {line}: {item.name} is {words[k].upper()}, which a layout cannot say")
         elif word == "LEADING":
             item.leading = True
         elif word == "SEPARATE":
@@ -223,10 +245,8 @@ def _numeric(picture: str) -> tuple[int, int, bool] | None:
 
 # --- writing
 
-Fields = list[tuple[str, int, int, str, str]]  # name, length, times, type, rules
 
-
-def _variants(record: Item) -> Iterator[tuple[str, Fields]]:
+def _variants(record: Item) -> Iterator[Variant]:
     """The record, and once more for each redefinition in it."""
     title = _plain(record.name)
     items = record.under or [record]

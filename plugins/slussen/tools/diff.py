@@ -19,7 +19,7 @@ from slussen.records.frames import ENDS
 from slussen.records.layout import FieldSpec
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
-from slussen.tools.peek import masked
+from slussen.tools.ruler import masked
 
 BLOCK = 8 << 20
 EXAMPLES = 20
@@ -53,15 +53,20 @@ class Diff:
     examples: list[Change] = field(default_factory=list)
     missing_a: int = 0  # records that only the other file has
     missing_b: int = 0
+    otherwise: int = 0  # of the equal: the same values in other bytes
+    findings_a: Findings = field(default_factory=Findings)  # what cannot be read cannot be compared
+    findings_b: Findings = field(default_factory=Findings)
 
     @property
     def same(self) -> bool:
-        return not (self.changed or self.missing_a or self.missing_b)
+        return not (self.changed or self.missing_a or self.missing_b or self.findings_a or self.findings_b)
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "same": self.same, "records_a": self.a, "records_b": self.b, "equal": self.equal, "changed": self.changed,
+            "same": self.same, "records_a": self.a, "records_b": self.b, "equal": self.equal,
+            "written_otherwise": self.otherwise, "changed": self.changed,
             "only_a": self.missing_b, "only_b": self.missing_a, "fields": dict(self.fields), "kinds": dict(self.kinds),
+            "findings_a": dict(self.findings_a.counts), "findings_b": dict(self.findings_b.counts),
             "examples": [vars(c) for c in self.examples], "records_only_a": self.only_a, "records_only_b": self.only_b,
         }  # fmt: skip
 
@@ -98,9 +103,8 @@ class _Compare:
         if one["record_type"] != other["record_type"]:
             differ = ["record_type", *differ]
         if not differ:
-            # The same values, written in another way.
             self.found.equal += 1
-            self.found.kinds["written otherwise"] += 1
+            self.found.otherwise += 1
             return
         self.found.changed += 1
         for name in differ:
@@ -158,9 +162,12 @@ def _bare(text: str) -> str:
 
 
 def _alike(a: Opened, b: Opened) -> bool:
-    """Are these two files of records of one length, of which only those that differ need to be read?"""
-    same = (a.encoding, a.frame) == (b.encoding, b.frame) and a.path.stat().st_size == b.path.stat().st_size
-    return same and a.layout.kind == "fixed" and not a.layout.varies and a.frame in ("fixed", "lf", "crlf")
+    """Are these two files of whole records of one length, of which only those that differ need to be read?"""
+    size = a.path.stat().st_size
+    if (a.encoding, a.frame, size) != (b.encoding, b.frame, b.path.stat().st_size) or a.layout.kind != "fixed":
+        return False
+    stride = a.layout.length + len(ENDS[a.frame])
+    return not a.layout.varies and a.frame in ("fixed", "lf", "crlf") and size % stride == 0
 
 
 def _in_blocks(a: Opened, b: Opened, compare: _Compare) -> None:
@@ -171,21 +178,20 @@ def _in_blocks(a: Opened, b: Opened, compare: _Compare) -> None:
         done = 0
         while left := one.read(size):
             right = two.read(size)
-            n = -(-len(left) // stride)
+            n = len(left) // stride
             if left == right:
                 found.equal += n
             else:
-                whole = len(left) // stride * stride
                 differ = np.flatnonzero(
-                    (np.frombuffer(left, np.uint8, whole) != np.frombuffer(right, np.uint8, whole))
+                    (np.frombuffer(left, np.uint8) != np.frombuffer(right, np.uint8))
                     .reshape(-1, stride).any(axis=1)
                 )  # fmt: skip
                 found.equal += n - len(differ)
                 rows = [
-                    _parsed(f, b"".join(data[k * stride : (k + 1) * stride] for k in differ.tolist()))
-                    for f, data in ((a, left), (b, right))
+                    _parsed(f, b"".join(data[k * stride : (k + 1) * stride] for k in differ.tolist()), stride, findings)
+                    for f, data, findings in ((a, left, found.findings_a), (b, right, found.findings_b))
                 ]
-                for k, place in enumerate(differ.tolist(), 1):
+                for k, place in enumerate(differ.tolist()):
                     pair = [r.get(k) for r in rows]
                     number = done + place + 1
                     if pair[0] is None or pair[1] is None:
@@ -197,14 +203,23 @@ def _in_blocks(a: Opened, b: Opened, compare: _Compare) -> None:
         found.a = found.b = done
 
 
-def _parsed(file: Opened, data: bytes) -> dict[int, dict[str, Any]]:
-    """Some records, by their number among these."""
-    parsed = Parsed(io.BytesIO(data), file.layout, file.encoding, file.frame, Findings(), hashed=False)
-    return {int(row["record_no"]): row for batch in parsed for row in batch.to_pylist()}
+WHOLE = ("missing_header", "missing_trailer", "control_total", "out_of_order", "second_header", "after_trailer",
+         "wrong_encoding")  # fmt: skip
 
 
-def _rows(file: Opened, stream: BinaryIO) -> Iterator[dict[str, Any]]:
-    parsed = Parsed(stream, file.layout, file.encoding, file.frame, Findings(), hashed=False, in_order=True)
+def _parsed(file: Opened, data: bytes, stride: int, findings: Findings) -> dict[int, dict[str, Any]]:
+    """Some records, by their place among these; what is wrong with single ones is a finding."""
+    mine = Findings()
+    parsed = Parsed(io.BytesIO(data), file.layout, file.encoding, file.frame, mine, hashed=False)
+    places = {row["byte_offset"]: row for batch in parsed for row in batch.to_pylist()}
+    for rule, n in mine.counts.items():
+        if rule not in WHOLE:  # a part of a file says nothing of the whole
+            findings.count(rule, n)
+    return {at // stride: row for at, row in places.items() if at % stride == 0}
+
+
+def _rows(file: Opened, stream: BinaryIO, findings: Findings) -> Iterator[dict[str, Any]]:
+    parsed = Parsed(stream, file.layout, file.encoding, file.frame, findings, hashed=False, in_order=True)
     for batch in parsed:
         yield from batch.to_pylist()
 
@@ -212,7 +227,7 @@ def _rows(file: Opened, stream: BinaryIO) -> Iterator[dict[str, Any]]:
 def _in_order(a: Opened, b: Opened, compare: _Compare) -> None:
     found = compare.found
     with a.stream() as one, b.stream() as two:
-        left, right = _rows(a, one), _rows(b, two)
+        left, right = _rows(a, one, found.findings_a), _rows(b, two, found.findings_b)
         while True:
             x, y = next(left, None), next(right, None)
             found.a += x is not None
@@ -235,12 +250,12 @@ def _by_key(a: Opened, b: Opened, key: tuple[str, ...], compare: _Compare) -> No
     found = compare.found
     waiting: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     with a.stream() as stream:
-        for row in _rows(a, stream):
+        for row in _rows(a, stream, found.findings_a):
             found.a += 1
             waiting.setdefault(_key(row, key), []).append({n: v for n, v in row.items() if v is not None or n in META})
     names = list(a.layout.schema.names)
     with b.stream() as stream:
-        for row in _rows(b, stream):
+        for row in _rows(b, stream, found.findings_b):
             found.b += 1
             partners = waiting.get(_key(row, key))
             if not partners:

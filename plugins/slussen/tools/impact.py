@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +74,22 @@ def compare(old: Layout, new: Layout, data: Path, encoding: str, frame: str, fou
         found.findings.update(findings.counts)
         _differences(old, new, batches, data.read_bytes(), written, encoding, frame, found)
         return
-    with data.open("rb") as stream:
-        again = list(Parsed(stream, new, encoding, frame, findings, in_order=True))
-    found.bytes_after = found.bytes_before
+    written = b"".join(Rendered((_as(b, new) for b in batches), new, encoding, frame, findings))
+    found.bytes_after = len(written)
     found.findings.update(findings.counts)
+    again = Parsed(io.BytesIO(written), new, encoding, frame, Findings(), in_order=True)
     left = [r for b in batches for r in b.to_pylist()]
     right = [r for b in again for r in b.to_pylist()]
     found.records = len(left)
-    for one, other in zip(left, right, strict=False):
-        names = [n for n in {**one, **other} if one.get(n) != other.get(n)]
-        found.records_changed += bool(names)
-        found.fields.update(names)
+    place = ("record_no", "byte_offset", "group_no")
+    nothing: dict[str, Any] = {}
+    for one, other in zip_longest(left, right, fillvalue=nothing):
+        found.fields.update(n for n in {**one, **other} if n not in place and one.get(n) != other.get(n))
+    found.records_changed = sum(a != b for a, b in zip_longest(_lines(data.read_bytes()), _lines(written)))
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return data.splitlines(keepends=True)
 
 
 def _as(batch: pa.RecordBatch, layout: Layout) -> pa.RecordBatch:
@@ -151,7 +158,7 @@ def of(integration: Integration, old: Layout, new: Layout) -> Impact:
             compare(old, new, path, end.encoding, end.frame or new.file.usual.frame, found)
             return found
     except SlussenError as error:
-        found.why_not = str(error)
+        found.why_not = f"not known: {error}"
         return found
     except Exception as error:
         from slussen.errors import describe

@@ -5,7 +5,7 @@ Personal data is masked (a letter becomes x, a digit 9) unless it is asked for: 
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -15,27 +15,35 @@ from rich.table import Table
 from rich.text import Text
 
 from slussen.errors import CallError, Finding, Findings
-from slussen.records.codepages import UNDEFINED, codepage
-from slussen.records.frames import ENDS
+from slussen.records.codepages import codepage
 from slussen.records.layout import FieldSpec, Layout
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
+from slussen.tools.ruler import drawn, hidden, masked
 
-WIDTH = 100  # columns of a record to a line
-MOST = 1 << 16  # bytes that are shown of a line that is no record
+MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
+Row = dict[str, Any]
 
 
 @dataclass
 class Record:
-    """A record to be shown: its bytes, its fields' values, and what is wrong with it."""
+    """A record to be shown: its bytes, its rows (a tagged record has one for each group), what is wrong with it."""
 
     number: int
     kind: str
     offset: int
     data: bytes
-    values: dict[str, Any]
+    rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> set[int]:
+        """The places of its bytes at fault."""
+        return {
+            k for f in self.findings if f.column and f.offset is not None
+            for k in range(f.offset - self.offset, f.offset - self.offset + (f.length or 1))
+        }  # fmt: skip
 
 
 @dataclass
@@ -57,10 +65,10 @@ def peek(file: Opened, number: int = 0) -> Peeked:
         CallError: the file has no such record.
     """
     findings = Findings(limit=10_000)
-    rows: dict[int, list[dict[str, Any]]] = {}
+    rows: dict[int, list[Row]] = {}
     wanted = {number} if number else {1}
     with file.stream() as stream:
-        parsed = Parsed(stream, file.layout, file.encoding, file.frame, findings)
+        parsed = Parsed(stream, file.layout, file.encoding, file.frame, findings, in_order=True)
         for batch in parsed:
             rows |= _rows(batch, wanted - set(rows))
         total = parsed.records
@@ -68,7 +76,7 @@ def peek(file: Opened, number: int = 0) -> Peeked:
         number = next((f.record for f in findings if f.record), 1)
         if number not in rows:
             with file.stream() as stream:
-                for batch in Parsed(stream, file.layout, file.encoding, file.frame, Findings()):
+                for batch in Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True):
                     rows |= _rows(batch, {number} - set(rows))
                     if number in rows:
                         break
@@ -82,9 +90,9 @@ def peek(file: Opened, number: int = 0) -> Peeked:
     return Peeked(file, record, findings, total)
 
 
-def _rows(batch: pa.RecordBatch, wanted: set[int]) -> dict[int, list[dict[str, Any]]]:
-    """The rows of these records (a tagged one has several)."""
-    found: dict[int, list[dict[str, Any]]] = {}
+def _rows(batch: pa.RecordBatch, wanted: set[int]) -> dict[int, list[Row]]:
+    """The rows of these records."""
+    found: dict[int, list[Row]] = {}
     if not wanted or not batch.num_rows:
         return found
     import pyarrow.compute as pc
@@ -96,21 +104,23 @@ def _rows(batch: pa.RecordBatch, wanted: set[int]) -> dict[int, list[dict[str, A
     return found
 
 
-def _record(stream: BinaryIO, file: Opened, number: int, rows: list[dict[str, Any]], findings: list[Finding]) -> Record:
+def _record(stream: BinaryIO, file: Opened, number: int, rows: list[Row], findings: list[Finding]) -> Record:
     layout = file.layout
     row = rows[0] if rows else {}
     offset = int(row["byte_offset"]) if row else next((f.offset - (f.column or 1) + 1 for f in findings if f.offset), 0)
     stream.seek(offset)
     kind = row.get("record_type") or ""
+    data = stream.read(MOST)
     if layout.kind == "fixed" and row:
-        data = stream.read(layout.length_of(kind) if kind else layout.longest)
+        data = data[: layout.length_of(kind) if kind else layout.longest]
     elif layout.kind == "tagged" and kind and layout.records[kind].closes:
-        data = _until(stream.read(MOST), layout.records[kind].closes.encode())
+        data = _until(data, layout.records[kind].closes.encode())
+    elif layout.kind == "delimited":
+        data = _line(data, layout.file.quote.encode())
     else:
         feed = bytes([codepage(file.encoding).byte("\n")]) if file.frame in ("lf", "crlf") else b""
-        data = stream.read(MOST)
         data = data[: layout.longest] if not feed else data.partition(feed)[0].removesuffix(b"\r")
-    return Record(number, kind, offset, data, row, findings)
+    return Record(number, kind, offset, data, rows, findings)
 
 
 def _until(data: bytes, word: bytes) -> bytes:
@@ -118,41 +128,22 @@ def _until(data: bytes, word: bytes) -> bytes:
     return data[: at + len(word)] if at >= 0 else data
 
 
-# --- masking
+def _line(data: bytes, quote: bytes) -> bytes:
+    """A line, of which a line end in quotes is part."""
+    first = at = data.find(b"\n")
+    while quote and at >= 0 and data.count(quote, 0, at) % 2:
+        at = data.find(b"\n", at + 1)
+    at = first if at < 0 else at  # a quote that is never closed
+    return data[:at].removesuffix(b"\r") if at >= 0 else data
 
 
-def masked(text: str) -> str:
-    """The shape of a text: letters as x, digits as 9."""
-    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
+# --- shown
 
 
 def value(f: FieldSpec, found: Any, reveal: bool) -> str:
     """A value as it is shown."""
     text = "" if found is None else str(found)
     return text if reveal or not f.private else masked(text)
-
-
-def letters(data: bytes, encoding: str) -> str:
-    """A record's bytes as letters, one for each byte; what is none is a dot."""
-    if encoding.startswith("utf-8"):
-        return "".join(chr(b) if 0x20 <= b < 0x7F else "·" for b in data)
-    page = codepage(encoding)
-    points = [int(page.letters[b]) for b in data]
-    return "".join("·" if p == UNDEFINED or not chr(p).isprintable() else chr(p) for p in points)
-
-
-def _private(layout: Layout, record: Record) -> list[bool]:
-    """Which of a record's bytes are personal data."""
-    hidden = [layout.kind != "fixed" or not record.kind] * len(record.data)
-    if layout.kind == "fixed" and record.kind:
-        for f in layout.of(record.kind):
-            if f.private:
-                for k in range(int(f.at) - 1, min(int(f.at) - 1 + f.length, len(hidden))):
-                    hidden[k] = True
-    return hidden
-
-
-# --- shown
 
 
 def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
@@ -165,19 +156,36 @@ def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
     }  # fmt: skip
     if record is None:
         return found | {"record": None}
-    hidden = [False] * len(record.data) if reveal else _private(file.layout, record)
+    secret = _secret(file, record, reveal)
     return found | {
         "record": record.number, "record_type": record.kind, "offset": record.offset, "length": len(record.data),
-        "hex": "".join(".." if h else f"{b:02x}" for b, h in zip(record.data, hidden, strict=True)),
-        "fields": [
-            {
-                "name": f.name, "at": f.at, "length": f.length, "type": f.type, "masked": f.private and not reveal,
-                "value": value(f, record.values.get(f.name), reveal) if record.values.get(f.name) is not None else None,
-                "findings": [x.as_dict() for x in record.findings if x.field == f.name],
-            }
-            for f in file.layout.of(record.kind) if record.kind
+        "hex": "".join(".." if h else f"{b:02x}" for b, h in zip(record.data, secret, strict=True)),
+        "fields": _told(file.layout, record.kind, record.rows[0] if record.rows else {}, record, reveal),
+        "groups": [
+            {"record_type": kind, "fields": _told(file.layout, kind, row, record, reveal)}
+            for kind, row in _groups(record)
         ],
     }  # fmt: skip
+
+
+def _told(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f.name, "at": f.at, "length": f.length, "type": f.type, "masked": f.private and not reveal,
+            "value": value(f, row.get(f.name), reveal) if row.get(f.name) is not None else None,
+            "findings": [x.as_dict() for x in record.findings if x.field == f.name],
+        }
+        for f in layout.of(kind) if kind
+    ]  # fmt: skip
+
+
+def _groups(record: Record) -> Iterator[tuple[str, Row]]:
+    """The groups in a tagged record."""
+    yield from ((row["record_type"], row) for row in record.rows[1:])
+
+
+def _secret(file: Opened, record: Record, reveal: bool) -> list[bool]:
+    return [False] * len(record.data) if reveal else hidden(file.layout, record.kind, record.data, file.encoding)
 
 
 def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:
@@ -193,76 +201,30 @@ def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:
                 f"{file.encoding}, {file.frame}",
             )
         )
-        if file.layout.kind == "fixed":
-            parts.append(_ruled(file, record, reveal))
+        parts.append(drawn(file.layout, record.data, file.encoding, _secret(file, record, reveal), record.wrong))
         if record.kind:
-            parts.append(_fields(file, record, reveal))
+            parts.append(_fields(file.layout, record.kind, record.rows[0], record, reveal))
         elif not reveal:
             parts.append(Text("its fields are unknown, so its bytes are masked; --reveal shows them", style="dim"))
+        for kind, row in _groups(record):
+            parts += [Text(f"{kind} {row['group_no']}", style="bold"),
+                      _fields(file.layout, kind, row, record, reveal)]  # fmt: skip
     parts.append(_findings(peeked))
     return Group(*parts)
 
 
-def _ruled(file: Opened, record: Record, reveal: bool) -> Text:
-    """Columns under a ruler: letters, then each byte's two hex digits below each other, then what is wrong."""
-    hidden = [False] * len(record.data) if reveal else _private(file.layout, record)
-    line = letters(record.data, file.encoding)
-    text = "".join(masked(c) if h else c for c, h in zip(line, hidden, strict=True))
-    blank = codepage(file.encoding).byte(" ")
-    out = Text()
-    skipped = 0
-    wrong = {k: f for f in record.findings for k in _columns(f)}
-    for first in range(0, len(text), WIDTH):
-        piece = record.data[first : first + WIDTH]
-        here = range(first, first + len(piece))
-        if not piece.strip(bytes([blank])) and not any(k in wrong for k in here):
-            skipped += len(piece)
-            continue
-        if skipped:
-            out.append(f"        … {skipped:,} blank columns\n", style="dim")
-            skipped = 0
-        high = "".join("·" if hidden[k] else f"{record.data[k] >> 4:x}" for k in here)
-        low = "".join("·" if hidden[k] else f"{record.data[k] & 15:x}" for k in here)
-        out.append(f"{first + 1:>7} {_ruler(first, len(piece))}\n", style="cyan")
-        out.append(f"        {text[first : first + WIDTH]}\n", style="bold")
-        out.append(f"        {high}\n        {low}\n", style="dim")
-        if any(k in wrong for k in here):
-            out.append("        " + "".join("^" if k in wrong else " " for k in here).rstrip() + "\n", style="bold red")
-    if skipped:
-        out.append(f"        … {skipped:,} blank columns\n", style="dim")
-    return out
-
-
-def _columns(f: Finding) -> range:
-    return range(f.column - 1, f.column - 1 + (f.length or 1)) if f.column else range(0)
-
-
-def _ruler(first: int, length: int) -> str:
-    """A mark every five columns, the tens' number every ten."""
-    ruler = ["·"] * length
-    for k in range(length):
-        column = first + k + 1
-        if column % 10 == 0:
-            for back, digit in enumerate(reversed(str(column))):
-                if k - back >= 0:
-                    ruler[k - back] = digit
-        elif column % 5 == 0:
-            ruler[k] = "+"
-    return "".join(ruler)
-
-
-def _fields(file: Opened, record: Record, reveal: bool) -> Table:
+def _fields(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -> Table:
     table = Table("at", "len", "type", "field", "value", "", box=None, padding=(0, 1), header_style="cyan")
     table.columns[0].justify = table.columns[1].justify = "right"
-    for f in file.layout.of(record.kind):
+    for f in layout.of(kind):
         mine = [x for x in record.findings if x.field == f.name]
-        found = record.values.get(f.name)
+        found = row.get(f.name)
         if (f.type == "filler" and not mine) or (found is None and f.staged and not mine and not f.required):
             continue
-        told = f.constant(record.kind) if f.type == "const" else value(f, found, reveal)
+        told = f.constant(kind) if f.type == "const" else value(f, found, reveal)
         notes = "; ".join(x.message + (f" (byte {x.byte} in column {x.column})" if x.byte else "") for x in mine)
         style = "red" if mine else "dim" if f.type == "const" else ""
-        end = int(f.at) + f.length - 1 if file.layout.kind == "fixed" else None
+        end = int(f.at) + f.length - 1 if layout.kind == "fixed" else None
         at = f"{f.at}-{end}" if end is not None and f.length > 1 else str(f.at)
         table.add_row(at, str(f.length), f.type, f.name, Text(told), Text(f"◀ {notes}" if notes else ""), style=style)
     return table
@@ -272,7 +234,7 @@ def _findings(peeked: Peeked) -> Text:
     findings = peeked.findings
     if not findings:
         return Text(f"nothing is wrong in {peeked.records:,} records", style="green")
-    out = Text(f"{findings.total:,} findings in {peeked.records:,} records: ", style="red")
+    out = Text(f"{findings} in {peeked.records:,} records: ", style="red")
     out.append(", ".join(f"{rule} {n:,}" for rule, n in findings.counts.most_common()) + "\n")
     for f in findings.kept[:SHOWN]:
         out.append(f"  {replace(f, file='')}\n", style="")
@@ -281,4 +243,4 @@ def _findings(peeked: Peeked) -> Text:
     return out
 
 
-__all__ = ["ENDS", "Peeked", "as_dict", "masked", "peek", "shown", "value"]
+__all__ = ["Peeked", "as_dict", "peek", "shown", "value"]

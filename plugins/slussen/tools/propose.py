@@ -16,6 +16,12 @@ from slussen.records.parse import Parsed
 from slussen.tools.opened import reading
 
 SAMPLE = 256 << 10
+MANY = 50  # lines that are looked at
+LEAST = 0.1  # of the best proposal's share of sound records, to be one
+CODES = ("iso8859-1", "cp278")  # whose line ends are tried
+LINES = {
+    frame: [bytes(codepage(c).byte(chr(b)) for b in ENDS[frame]) for c in CODES] for frame in ("lf", "crlf")
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,24 +40,22 @@ class Proposal:
 
 
 def propose(path: Path) -> list[Proposal]:
-    """What fits, the best first; by the first 256 kB.
+    """What fits, the best first; by the first 256 kB. Nothing fits an empty file.
 
     Raises:
-        CallError: there is no such file, or it is empty.
+        CallError: there is no such file.
     """
     if not path.is_file():
         raise CallError(f"there is no file {path}")
     with reading(path) as stream:
         data = stream.read(SAMPLE)
-    if not data:
-        raise CallError(f"{path.name} is empty")
     size = path.stat().st_size
     found = []
     encodings = [name for name, share in guess(data) if share > 0.85][:4]
     encodings = list(dict.fromkeys([*encodings, *(v.likely for e in encodings if (v := verdict(data, e)) is not None)]))
     for name in layouts.names():
         layout = layouts.load(name)
-        for frame in _frames(layout, data, size):
+        for frame in _frames(layout, data):
             best = None
             usual = layout.file.usual.encoding
             for encoding in sorted(encodings, key=lambda e: e != usual):
@@ -60,11 +64,12 @@ def propose(path: Path) -> list[Proposal]:
                     best = tried
             if best is not None:
                 found.append(best)
-    return sorted(found, key=lambda p: (-p.share, -p.records, p.layout))
+    found.sort(key=lambda p: (-p.share, -p.records, p.layout))
+    return [p for p in found if p.share >= max(LEAST * found[0].share, 0.02)]
 
 
-def _frames(layout: Layout, data: bytes, size: int) -> list[str]:
-    """The frames that the file's size or its line ends allow."""
+def _frames(layout: Layout, data: bytes) -> list[str]:
+    """The frames that the bytes allow."""
     if layout.kind == "tagged":
         words = [w.encode() for w in layout.file.data]
         return ["lf"] if words[0] in data else []
@@ -72,20 +77,25 @@ def _frames(layout: Layout, data: bytes, size: int) -> list[str]:
         if layout.file.separator.encode() not in data or b"\n" not in data:
             return []
         return ["crlf" if b"\r\n" in data else "lf"]
-    found: list[str] = []
-    for frame in ("lf", "crlf", "fixed"):
-        if layout.varies:
-            continue
-        end = ENDS[frame]
-        stride = layout.length + len(end)
-        ebcdic = codepage("cp278")
-        ends = {end, bytes(ebcdic.byte(chr(c)) for c in end)}
-        if frame == "fixed":
-            if size % layout.length == 0 and data[layout.length : layout.length + 1] not in (b"\n", b"\r"):
-                found.append(frame)
-        elif any(data[layout.length : stride] == e for e in ends):
-            found.append(frame)
+    lengths = {layout.length_of(r) for r in layout.records}
+    found = [frame for frame, ends in LINES.items() if any(_lines_of(data, end) & lengths for end in ends)]
+    if _described(data) + 4 in {n + 4 for n in lengths}:
+        found.append("rdw")
+    elif _described(data[4:]) in lengths and _described(data) >= 4:
+        found.append("vb")
+    elif not found and not layout.varies:
+        found.append("fixed")
     return found
+
+
+def _lines_of(data: bytes, end: bytes) -> set[int]:
+    """How long the first lines are that end so."""
+    return {len(line) for line in data.split(end, MANY)[:-1]}
+
+
+def _described(data: bytes) -> int:
+    """How many bytes a descriptor says that come after it; -1 for none."""
+    return int.from_bytes(data[:2], "big") - 4 if data[2:4] == b"\0\0" else -1
 
 
 def _try(layout: Layout, data: bytes, frame: str, encoding: str, size: int) -> Proposal:
@@ -98,9 +108,10 @@ def _try(layout: Layout, data: bytes, frame: str, encoding: str, size: int) -> P
     parsed = Parsed(io.BytesIO(data), layout, encoding, frame, findings)
     for _ in parsed:
         pass
-    # A sample ends without its trailer; that says nothing.
+    # A sample ends without its trailer and in the middle of a record; that says nothing.
     bad = {f.record for f in findings if f.record and f.rule not in ("missing_trailer", "truncated_file", "empty_file")}
-    records = max(parsed.records, 0)
+    cut = sum(f.rule == "truncated_file" and f.record is not None for f in findings)
+    records = max(parsed.records - cut, 0)
     kinds = [f.rule for f in findings if f.record is None and f.rule in ("wrong_encoding", "unexpected_line")]
     family = encoding in EBCDIC
     sound = 0 if kinds and not family else max(records - len(bad), 0)

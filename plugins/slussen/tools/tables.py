@@ -20,7 +20,10 @@ import pyarrow.compute as pc
 from slussen.errors import CallError, Findings
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
-from slussen.records.render import RAW, Rendered
+from slussen.records.render import Rendered
+from slussen.records.structure import kinds_of
+from slussen.records.writers import RAW
+from slussen.records.writers_fixed import as_written
 from slussen.tools.opened import Opened
 
 KINDS = ("csv", "jsonl", "parquet")
@@ -50,55 +53,48 @@ class Table:
                 stream, self.file.layout, self.file.encoding, self.file.frame, self.findings, in_order=True
             )
             for batch in self.parsed:
-                own = [_bytes(source, int(at), size) for at, size in self._extents(batch, source)]
-                self._compare(batch, own)
-                if self.raw:
-                    batch = batch.append_column(RAW, pa.array(self._kept(batch, own), pa.string()))
+                if self.raw or self.file.layout.kind == "fixed":
+                    own = list(self._own(batch, source))
+                    if self.file.layout.kind == "fixed":  # the others are compared line by line
+                        self._compare(batch, own)
+                    if self.raw:
+                        batch = batch.append_column(RAW, pa.array([o.hex() for o in own], pa.string()))
                 yield batch
 
-    def _extents(self, batch: pa.RecordBatch, source: BinaryIO) -> Iterator[tuple[int, int]]:
-        """Where each record's bytes are, without line ends."""
+    def _own(self, batch: pa.RecordBatch, source: BinaryIO) -> Iterator[bytes]:
+        """Each record's own bytes, without line ends."""
         layout = self.file.layout
-        offsets = batch.column("byte_offset").to_numpy()
-        if layout.kind == "fixed":
-            kinds = batch.column("record_type").to_pylist()
-            sizes = [layout.length_of(k) if k else layout.longest for k in kinds]
-            yield from zip(offsets.tolist(), sizes, strict=True)
-            return
-        yield from ((at, -1) for at in offsets.tolist())
+        kinds = batch.column("record_type").to_pylist()
+        quote = layout.file.quote.encode()
+        for at, kind in zip(batch.column("byte_offset").to_pylist(), kinds, strict=True):
+            source.seek(at)
+            if layout.kind == "fixed":
+                yield source.read(layout.length_of(kind) if kind else layout.longest)
+                continue
+            line = source.readline()
+            while quote and line.count(quote) % 2 and (more := source.readline()):
+                line += more
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
 
     def _compare(self, batch: pa.RecordBatch, own: list[bytes]) -> None:
         layout = self.file.layout
-        if layout.kind != "fixed":
-            return  # compared as a whole, in ``canonical``
+        kinds = kinds_of(batch, layout)
+        if (kinds < 0).any():  # of no type that could be written
+            known = np.flatnonzero(kinds >= 0)
+            batch, kinds, own = batch.take(pa.array(known)), kinds[known], [own[k] for k in known.tolist()]
+        if not own:
+            return
         there = np.frombuffer(b"".join(o.ljust(layout.longest, b"\0") for o in own), np.uint8)
-        rendered = Rendered([batch], layout, self.file.encoding, "fixed" if not layout.varies else "lf", Findings())
-        whole = b"".join(rendered)
-        if layout.varies:
-            pieces, at = [], 0
-            for o in own:
-                pieces.append(whole[at : at + len(o)].ljust(layout.longest, b"\0"))
-                at += len(o) + 1
-            whole = b"".join(pieces)
-        whole = whole[: len(there)]  # without the trailer that a part of a file lacks
-        differ = (there != np.frombuffer(whole, np.uint8)).reshape(-1, layout.longest)
+        differ = there.reshape(-1, layout.longest) != as_written(batch, layout, self.file.encoding)
         if not differ.any():
             return
-        kinds = np.asarray(batch.column("record_type").to_pylist(), dtype=object)
+        names = list(layout.records)
         for f in layout.fields:
             rows = differ[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
             if f.only:
-                rows &= np.isin(kinds.astype(str), f.only)
+                rows &= np.isin(kinds, [names.index(t) for t in f.only])
             if n := int(rows.sum()):
                 self.uncanonical[f.name] += n
-
-    def _kept(self, batch: pa.RecordBatch, own: list[bytes]) -> list[str]:
-        return [o.hex() for o in own]
-
-
-def _bytes(source: BinaryIO, at: int, size: int) -> bytes:
-    source.seek(at)
-    return source.read(size) if size >= 0 else source.readline()
 
 
 # --- out
@@ -279,12 +275,17 @@ def _cast_to(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return values.cast(kind)
 
 
-def lines_that_differ(file: Opened) -> int:
-    """How many lines of a tagged or delimited file would be written otherwise."""
+def written_otherwise(file: Opened) -> Counter[str]:
+    """What of a sound file would be written otherwise: lines of text, or how fixed records are divided."""
     with file.stream() as stream, file.stream() as source:
         parsed = Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True)
-        written = _lines(Rendered(parsed, file.layout, file.encoding, file.frame, Findings()))
-        return sum(a != b for a, b in zip_longest(source, written))
+        written = Rendered(parsed, file.layout, file.encoding, file.frame, Findings())
+        if file.layout.kind == "fixed":
+            for _ in written:
+                pass
+            return Counter({"(line ends or blocks)": 1} if written.sha256 != parsed.sha256 else {})
+        lines = sum(a != b for a, b in zip_longest(source, _lines(written)))
+        return Counter({"(lines)": lines} if lines else {})
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

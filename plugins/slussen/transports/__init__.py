@@ -32,11 +32,15 @@ class Exists(TransportRefused):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file at an endpoint: ``size`` in bytes; ``modified`` is whatever the server says, compared with itself only."""
+    """A file at an endpoint: ``size`` in bytes; ``modified`` is whatever the server says, compared with itself only.
+
+    ``answers`` is the id of the message that the message which brought the file says it answers.
+    """
 
     name: str
     size: int
     modified: str
+    answers: str = ""
 
 
 class Sink(Protocol):
@@ -134,14 +138,15 @@ class Message:
 class Notice:
     """A receipt as a message protocol brings it, matched by the id of the message that it is about.
 
-    ``kind`` and ``outcome`` are the ledger's words; ``reference`` names the notice itself, at the endpoint; ``detail``
-    is a code of the protocol, never text that somebody wrote.
+    ``kind`` and ``outcome`` are the ledger's words, ``delayed`` that the receipt is still to come; ``reference`` names
+    the notice itself, at the endpoint; ``detail`` is a code of the protocol, never text that somebody wrote. A notice
+    that can't be read, or isn't from who it should be, is ``about`` nothing.
     """
 
     reference: str
     about: str
     kind: Literal["delivery", "read"]
-    outcome: Literal["accepted", "with errors", "rejected"]
+    outcome: Literal["accepted", "with errors", "rejected", "delayed"]
     detail: str = ""
 
 

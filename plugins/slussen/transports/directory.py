@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from slussen.errors import TransportError, TransportRefused
+from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import (
     Entry,
     Exists,
@@ -35,11 +35,16 @@ FINAL = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG
 
 
 class Directory:
-    """Files in one folder; collected ones go to ``archive`` in it."""
+    """Files in one folder; collected ones go to ``archive`` in it. ``encoding`` is that of names.
+
+    A name that is no text in that encoding is one with surrogate escapes; so is one that was listed: it is found again
+    as it stands there.
+    """
 
     replaces = True
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, encoding: str = "utf-8") -> None:
+        self._encoding = encoding
         try:
             with _said(f"opening {folder}"):
                 self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -49,26 +54,36 @@ class Directory:
 
     def entries(self, pattern: str) -> list[Entry]:
         with _said(f"listing {self._path}"):
-            names = [n for n in os.listdir(self._folder) if matches(n, pattern)]  # noqa: PTH208 (of an open folder)
-            return in_order(e for e in map(self._entry, names) if e is not None)
+            listed = [self._unwire(n) for n in os.listdir(self._folder)]  # noqa: PTH208 (of an open folder)
+            return in_order(e for e in map(self._entry, (n for n in listed if matches(n, pattern))) if e is not None)
 
     def stat(self, name: str) -> Entry | None:
         with _said(f"looking for {name}"):
             return self._entry(plain(name))
 
+    def _wire(self, name: str) -> bytes:
+        try:
+            return name.encode(self._encoding, "surrogateescape")
+        except UnicodeEncodeError:
+            raise CallError(f"{name!r} can't be written in the directory's {self._encoding}") from None
+
+    def _unwire(self, listed: str) -> str:
+        return os.fsencode(listed).decode(self._encoding, "surrogateescape")
+
     def _entry(self, name: str, folder: int | None = None) -> Entry | None:
         try:
-            s = os.stat(name, dir_fd=self._folder if folder is None else folder, follow_symlinks=False)
+            s = os.stat(self._wire(name), dir_fd=self._folder if folder is None else folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
         return Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}") if stat.S_ISREG(s.st_mode) else None
 
     def fetch(self, name: str, sink: Sink) -> None:
         with _said(f"reading {name}"), self._open(name) as file:
-            size, got = os.fstat(file.fileno()).st_size, 0
-            while got <= size and (chunk := file.read(CHUNK)):  # a writer that never ends isn't chased
+            before, got = os.fstat(file.fileno()), 0
+            while got <= before.st_size and (chunk := file.read(CHUNK)):  # a writer that never ends isn't chased
                 got += sink.write(chunk)
-            if (got, size) != (size, os.fstat(file.fileno()).st_size):
+            after = os.fstat(file.fileno())
+            if (got, after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
                 raise TransportError(f"reading {name}: it is still being written")
 
     def put(self, name: str, source: BinaryIO, size: int) -> None:
@@ -81,17 +96,18 @@ class Directory:
             os.fsync(self._folder)
 
     def _create(self, name: str) -> int:
+        path = self._wire(name)
         # Always a new file: what somebody has put there (a pipe, a link to another file) is not written into.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with suppress(FileExistsError):
-            return os.open(name, flags, 0o640, dir_fd=self._folder)
-        os.unlink(name, dir_fd=self._folder)
-        return os.open(name, flags, 0o640, dir_fd=self._folder)
+            return os.open(path, flags, 0o640, dir_fd=self._folder)
+        os.unlink(path, dir_fd=self._folder)
+        return os.open(path, flags, 0o640, dir_fd=self._folder)
 
     def exists(self, name: str) -> bool:
         with _said(f"looking for {name}"):
             try:
-                os.stat(plain(name), dir_fd=self._folder, follow_symlinks=False)
+                os.stat(self._wire(plain(name)), dir_fd=self._folder, follow_symlinks=False)
             except FileNotFoundError:
                 return False
             return True
@@ -104,6 +120,12 @@ class Directory:
         """By reading it back."""
         return self.digest(name) == sha256
 
+    def space(self) -> int:
+        """Free bytes, for us."""
+        with _said(f"looking at {self._path}"):
+            room = os.fstatvfs(self._folder)
+            return room.f_bavail * room.f_frsize
+
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         """Refuses a name that is taken in the same step where the file system can, else by a look before.
 
@@ -111,16 +133,17 @@ class Directory:
         receiver takes the one, the next attempt delivers the other (``test_delivery.py`` finds that schedule).
         """
         with _said(f"renaming to {new}"):
-            if replace or not _rename_new(self._folder, plain(old), self._folder, plain(new)):
+            source, target = self._wire(plain(old)), self._wire(plain(new))
+            if replace or not _rename_new(self._folder, source, self._folder, target):
                 if not replace and self.exists(new):
-                    os.stat(old, dir_fd=self._folder, follow_symlinks=False)  # missing goes before taken
+                    os.stat(source, dir_fd=self._folder, follow_symlinks=False)  # missing goes before taken
                     raise FileExistsError
-                os.rename(plain(old), plain(new), src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                os.rename(source, target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             os.fsync(self._folder)
 
     def remove(self, name: str) -> None:
         with _said(f"removing {name}"), suppress(FileNotFoundError):
-            os.unlink(plain(name), dir_fd=self._folder)
+            os.unlink(self._wire(plain(name)), dir_fd=self._folder)
             os.fsync(self._folder)
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
@@ -132,7 +155,7 @@ class Directory:
                 archived = self._archive(plain(name), folder)
                 moved = self._entry(archived, folder)
                 if seen is not None and (moved is None or (moved.size, moved.modified) != (seen.size, seen.modified)):
-                    _move_new(folder, archived, self._folder, name)
+                    _move_new(folder, self._wire(archived), self._folder, self._wire(name))
                     raise TransportError(f"archiving {name}: another file has taken the name since it was collected")
                 os.fsync(folder)
                 os.fsync(self._folder)
@@ -143,7 +166,7 @@ class Directory:
     def _archive(self, name: str, folder: int) -> str:
         for archived in versions(name):
             with suppress(FileExistsError):
-                _move_new(self._folder, name, folder, archived)
+                _move_new(self._folder, self._wire(name), folder, self._wire(archived))
                 return archived
         raise AssertionError("unreachable")
 
@@ -167,19 +190,19 @@ class Directory:
         if not is_plain(name):
             raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
         # Not following links, and not waiting for the writer of a named pipe.
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
+        descriptor = os.open(self._wire(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise TransportRefused(f"{name} is no regular file")
             yield file
 
 
-def _rename_new(old_folder: int, old: str, new_folder: int, new: str) -> bool:
+def _rename_new(old_folder: int, old: bytes, new_folder: int, new: bytes) -> bool:
     """Rename, refusing an existing target in the same step; False where the system or the file system can't."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
-    if not libc.renameat2(old_folder, os.fsencode(old), new_folder, os.fsencode(new), RENAME_NOREPLACE):
+    if not libc.renameat2(old_folder, old, new_folder, new, RENAME_NOREPLACE):
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS):
@@ -187,7 +210,7 @@ def _rename_new(old_folder: int, old: str, new_folder: int, new: str) -> bool:
     raise OSError(number, os.strerror(number))
 
 
-def _move_new(old_folder: int, old: str, new_folder: int, new: str) -> None:
+def _move_new(old_folder: int, old: bytes, new_folder: int, new: bytes) -> None:
     """Move over nothing that is there; killed halfway, some file systems leave both names on the one file."""
     if not _rename_new(old_folder, old, new_folder, new):
         os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=False)

@@ -3,8 +3,8 @@
 A rename on most servers replaces what stands under the new name. We look first; against a foreign writer in between
 no FTP server gives protection, which is why a name that is ours alone carries date and number.
 
-Data connections go to the control connection's peer, whatever address the server names (ftplib's default). Names are
-sent and read as bytes in the endpoint's own encoding, so that a name in another one in the same folder does no harm.
+Names are sent and read as bytes in the endpoint's own encoding, so that a name in another one in the same folder does
+no harm.
 """
 
 from __future__ import annotations
@@ -13,67 +13,98 @@ import ftplib
 import hashlib
 import re
 import socket
-import time
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
-from slussen.errors import CallError, TransportError, TransportRefused
+from slussen.errors import TransportError, TransportRefused
 from slussen.transports import (
     TIMEOUT,
     Entry,
     Exists,
     Missing,
-    Sink,
-    aside_name,
     in_order,
-    is_plain,
     matches,
     plain,
-    temporary_name,
+    tls,
     versions,
 )
+from slussen.transports.ftp_client import Client
+from slussen.transports.ftp_listing import files
+from slussen.transports.remote import Got, Pace, Remote
 
-CHUNK = 1 << 18
-SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
 ARCHIVE = "archive"
-ABSENT, QUOTA = "550", "552"
+ABSENT, QUOTA, NOT_IN, CLOSING = "550", "552", "530", "421"
+UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
-IN_USE = re.compile(r"in use|being used|busy|locked", re.IGNORECASE)
+IN_USE = re.compile(r"in use|being used|used exclusively|allocated to another|busy|locked", re.IGNORECASE)
+TOO_MANY = re.compile(r"too many|maximum number|try again|temporar", re.IGNORECASE)
+MANY = 1000  # files from which one listing is better than a question for each
 
 
-class Ftp:
+class Ftp(Remote):
     """Files in one folder of a server; collected ones go to ``archive`` in it.
 
-    ``encoding`` is that of names; ``read_back`` fetches what was sent, where the server gives no hash of it.
+    ``tls`` encrypts both connections (explicit, AUTH TLS and PROT P), trusting ``ca`` (a file, or PEM; else the
+    system's authorities). ``passive`` says who opens the data connection: we. ``encoding`` is that of names;
+    ``read_back`` fetches what was sent, where the server gives no hash of it.
     """
 
     replaces = True
 
     def __init__(
-        self, host: str, port: int | None = None, user: str = "", password: str = "", folder: str = "",
-        encoding: str = "utf-8", read_back: bool = False,
+        self, host: str, port: int | None = None, user: str = "", password: str = "", folder: str = "", *,
+        tls: bool = False, ca: str = "", passive: bool = True, encoding: str = "utf-8", read_back: bool = False,
     ) -> None:  # fmt: skip
-        self._encoding, self._read_back = encoding, read_back
-        self._ftp = ftplib.FTP(timeout=TIMEOUT, encoding="latin-1")  # one letter, one byte
+        super().__init__(encoding)
+        self._host, self._port, self._user, self._password = host, port or ftplib.FTP_PORT, user, password
+        self._folder, self._tls, self._ca, self._passive = folder, tls, ca, passive
+        self._read_back = read_back
+        self._connect()
+
+    @property
+    def _connected(self) -> bool:
+        return self._ftp.sock is not None
+
+    def _connect(self) -> None:
+        doing = f"connecting to {self._host}"
+        self._ftp = Client(tls.context(self._ca) if self._tls else None, passive=self._passive, timeout=TIMEOUT)
         try:
-            with self._said(f"connecting to {host}", connecting=True):
-                self._ftp.connect(host, port or ftplib.FTP_PORT)
+            with self._said(doing, connecting=True):
+                self._ftp.connect(self._host, self._port)
                 if self._ftp.sock is not None:
                     self._ftp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                self._ftp.login(user, password)
+                self._enter(doing)
                 self._features = self._ask_features()
-                if folder:
-                    self._ftp.cwd(self._wire(folder))
+                if "UTF8" in self._features and self._encoding == "utf-8":
+                    with suppress(ftplib.error_perm):
+                        self._ftp.sendcmd("OPTS UTF8 ON")
+                if self._folder:
+                    self._ftp.cwd(self._wire(self._folder))
         except Exception:
             self._ftp.close()
+            raise
+
+    def _enter(self, doing: str) -> None:
+        try:
+            self._ftp.enter(self._user, self._password)
+        except ssl.SSLCertVerificationError as error:
+            raise tls.refusal(doing, error) from None
+        except ftplib.error_perm as error:
+            if code(error) == NOT_IN and TOO_MANY.search(str(error)):
+                raise TransportError(f"{doing}: the server has too many clients ({NOT_IN})") from None
+            if self._tls and not isinstance(self._ftp.sock, ssl.SSLSocket):
+                raise TransportRefused(
+                    f"{doing}: the server speaks no TLS ({code(error)}). Nothing was sent. Next: ask the partner"
+                ) from None
             raise
 
     def entries(self, pattern: str) -> list[Entry]:
         with self._said("listing"):
             found = self._listed(pattern) if "MLST" in self._features else self._looked_up(pattern)
-            return in_order(found)
+            return in_order({entry.name: entry for entry in found}.values())
 
     def _listed(self, pattern: str) -> Iterator[Entry]:
         for wire, facts in list(self._ftp.mlsd(facts=["type", "size", "modify"])):
@@ -84,10 +115,31 @@ class Ftp:
 
     def _looked_up(self, pattern: str) -> Iterator[Entry]:
         """For servers without MLSD: names, then size and time of each; a folder has none, nor what has gone since."""
-        for wire in self._names(""):
-            name = self._unwire(wire)
-            if matches(name, pattern) and (entry := self._entry(name, wire)) is not None:
+        wanted = [wire for wire in self._names("") if matches(self._unwire(wire), pattern)]
+        if len(wanted) > MANY or (wanted and not self._tells_sizes(wanted[0])):
+            yield from self._read_listing(pattern)
+            return
+        for wire in wanted:
+            if (entry := self._entry(self._unwire(wire), wire)) is not None:
                 yield entry
+
+    def _tells_sizes(self, path: str) -> bool:
+        try:
+            self._size(path)
+        except ftplib.error_perm as error:
+            return code(error) not in UNKNOWN
+        return True
+
+    def _read_listing(self, pattern: str = "*") -> Iterator[Entry]:
+        """By LIST, whose times are in any form and left out. A line that can't be read comes as a name that can't be
+        used."""
+        lines: list[str] = []
+        self._ftp.retrlines("LIST", lines.append)
+        for found in files(lines):
+            if isinstance(found, int):
+                yield Entry(f"line {found} of the server's listing, which can't be read/", 0, "")
+            elif matches(name := self._unwire(found[0]), pattern):
+                yield Entry(name, found[1], "")
 
     def stat(self, name: str) -> Entry | None:
         with self._said(f"looking for {name}"):
@@ -99,6 +151,8 @@ class Ftp:
         except ftplib.error_perm as error:
             if code(error) == ABSENT:
                 return None
+            if code(error) in UNKNOWN:
+                return next((e for e in self._read_listing() if e.name == name), None)
             raise
         return Entry(name, size, self._modified(path))
 
@@ -117,35 +171,63 @@ class Ftp:
         self._ftp.voidcmd("TYPE I")
         return int(self._ftp.sendcmd(f"SIZE {path}")[4:].split()[0])
 
-    def fetch(self, name: str, sink: Sink) -> None:
-        if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
-        path = self._path(name)
-        with self._said(f"fetching {name}", path):
-            size = self._size(path)
-            got = self._receive(path, sink.write, size)
-        if got != size:
-            raise TransportError(f"fetching {name}: {got} bytes came, the server says {size}")
+    @property
+    def _tells_hashes(self) -> bool:
+        return "XSHA256" in self._features
 
-    def _receive(self, path: str, take: Callable[[bytes], object], size: int | None = None) -> int:
-        """Take a file's bytes, and count them; a trickle, or more than there should be, is given up."""
-        began, got = time.monotonic(), 0
+    def _fetch_on(self, name: str, got: Got) -> None:
+        path, doing = self._path(name), f"fetching {name}"
+        with self._said(doing, path):
+            entry = self._entry(name, path)
+            if entry is None:
+                raise ftplib.error_perm(ABSENT)
+            if got.seen is not None and (differs(entry, got.seen) or not self._same_so_far(path, got)):
+                raise TransportError(f"{doing}: it was replaced while it was read")
+            got.seen = entry
+            self._ftp.receive(path, got.take, Pace(TIMEOUT, entry.size, got.bytes), got.bytes)
+        if got.bytes != entry.size:
+            raise TransportError(f"{doing}: {got.bytes} bytes came, the server says {entry.size}")
 
-        def counted(data: bytes) -> None:
-            nonlocal got
-            got += len(data)
-            take(data)
-            took = time.monotonic() - began
-            if (took > TIMEOUT and got < took * SLOWEST) or (size is not None and got > size):
-                raise TimeoutError
+    def _same_so_far(self, path: str, got: Got) -> bool:
+        if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
+            return told == got.sha256.hexdigest()
+        return self._part(path, got.bytes - len(got.last), len(got.last)) == got.last
 
-        self._ftp.retrbinary(f"RETR {path}", counted, CHUNK)
-        return got
+    def _part(self, path: str, place: int, size: int) -> bytes:
+        """Bytes from the middle of a file; the transfer is broken off after them, and the connection made anew."""
+        parts: list[bytes] = []
 
-    def put(self, name: str, source: BinaryIO, size: int) -> None:
+        def take(data: bytes) -> None:
+            parts.append(data)
+            if sum(map(len, parts)) >= size:
+                raise _Enough
+
+        try:
+            self._ftp.receive(path, take, Pace(TIMEOUT), place)
+        except _Enough:
+            self._ftp.close()
+            self._connect()
+        return b"".join(parts)[:size]
+
+    def _put_on(self, name: str, source: BinaryIO, place: int) -> None:
         path = self._path(name)
         with self._said(f"sending {name}"):
-            self._ftp.storbinary(f"STOR {path}", source, CHUNK)
+            self._ftp.send(path, source, Pace(TIMEOUT), place)
+
+    def _size_there(self, name: str) -> int:
+        entry = self.stat(name)
+        return 0 if entry is None else entry.size
+
+    def _start_digest(self, name: str, size: int) -> str:
+        """What has been cut off is as long as it is said to be: the whole of it."""
+        path = self._path(name)
+        with self._said(f"comparing {name}", path):
+            return self._told_digest(path) or self._read_digest(path, size)
+
+    def _read_digest(self, path: str, most: int | None = None) -> str:
+        digest = hashlib.sha256()
+        self._ftp.receive(path, digest.update, Pace(TIMEOUT, most))
+        return digest.hexdigest()
 
     def exists(self, name: str) -> bool:
         path = self._path(name)
@@ -158,6 +240,8 @@ class Ftp:
         except ftplib.error_perm as error:
             if code(error) == ABSENT:
                 return False
+            if code(error) in UNKNOWN:
+                return path in self._names("")
             raise
         return True
 
@@ -168,16 +252,16 @@ class Ftp:
     def digest(self, name: str) -> str:
         path = self._path(name)
         with self._said(f"reading back {name}", path):
-            if told := self._told_digest(path):
-                return told
-            digest = hashlib.sha256()
-            self._receive(path, digest.update)
-            return digest.hexdigest()
+            return self._told_digest(path) or self._read_digest(path)
 
-    def _told_digest(self, path: str) -> str:
-        """The server's own SHA-256 of a file, where it offers one (HASH, XSHA256); else nothing."""
+    def _told_digest(self, path: str, size: int = 0) -> str:
+        """The server's own SHA-256 of a file, or of its first ``size`` bytes, where it offers one (HASH, XSHA256)."""
         try:
-            if any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
+            if size and "XSHA256" in self._features:
+                reply = self._ftp.sendcmd(f"XSHA256 {path} 0 {size}")
+            elif size:
+                return ""
+            elif any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
                 self._ftp.sendcmd("OPTS HASH SHA-256")
                 reply = self._ftp.sendcmd(f"HASH {path}")
             elif "XSHA256" in self._features:
@@ -193,10 +277,20 @@ class Ftp:
         """By size, and by the server's hash where it offers one; reading it back is the endpoint's choice."""
         path = self._path(name)
         with self._said(f"verifying {name}", path):
-            told = self._size(path) == size and self._told_digest(path)
-        if told == "" and self._read_back:
-            told = self.digest(name)
+            entry = self._entry(name, path)
+            if entry is None:
+                raise ftplib.error_perm(ABSENT)
+            if entry.size != size:
+                return False
+            told = self._told_digest(path) or (self._read_digest(path) if self._read_back else "")
         return told in ("", sha256)
+
+    def space(self) -> int | None:
+        """Free bytes, where the server tells (AVBL, draft-peterson-streamlined-ftp-command-extensions)."""
+        if "AVBL" not in self._features:
+            return None
+        with self._said("asking for room"):
+            return int(self._ftp.sendcmd("AVBL")[4:].split()[0])
 
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         source, target = self._path(old), self._path(new)
@@ -255,12 +349,6 @@ class Ftp:
                 return []
             raise
 
-    def temporary(self, name: str, interchange: str, attempt: int) -> str:
-        return temporary_name(name, interchange, attempt)
-
-    def aside(self, name: str, interchange: str) -> str:
-        return aside_name(name, interchange)
-
     def close(self) -> None:
         if self._ftp.sock is None:
             return
@@ -269,24 +357,15 @@ class Ftp:
         except (OSError, EOFError, ftplib.Error):
             self._ftp.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _path(self, name: str) -> str:
         """A name as it stands in a command."""
         return self._wire(plain(name))
 
     def _wire(self, name: str) -> str:
-        try:
-            return name.encode(self._encoding, "surrogateescape").decode("latin-1")
-        except UnicodeEncodeError:
-            raise CallError(f"{name!r} can't be written in the server's {self._encoding}") from None
+        return self._bytes(name).decode("latin-1")
 
     def _unwire(self, wire: str) -> str:
-        return wire.encode("latin-1").decode(self._encoding, "surrogateescape")
+        return self._name(wire.encode("latin-1"))
 
     def _ask_features(self) -> dict[str, str]:
         try:
@@ -307,6 +386,8 @@ class Ftp:
         try:
             yield
         except ftplib.error_temp as error:
+            if code(error) == CLOSING:
+                self._ftp.close()
             raise TransportError(f"{doing}: the server says {code(error)}") from None
         except ftplib.error_perm as error:
             if code(error) == ABSENT and path and self._gone(path):
@@ -314,11 +395,17 @@ class Ftp:
             raise self._refusal(doing, error) from None
         except (ftplib.Error, EOFError, OSError, ValueError, IndexError) as error:
             self._ftp.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise tls.refusal(doing, error) from None
             raise TransportError(f"{doing}: {type(error).__name__}: the connection failed") from None
 
     def _refusal(self, doing: str, error: ftplib.error_perm) -> TransportError | TransportRefused:
         passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
         return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)})")
+
+
+class _Enough(Exception):
+    """No more of this transfer."""
 
 
 def code(error: ftplib.Error) -> str:

@@ -1,0 +1,102 @@
+"""What is told when a step has failed for good, and when its partner works again.
+
+Alerts are Airflow's callbacks, not a listener: a callback belongs to its task, runs when the last try has failed, has
+the exception, and what goes wrong in it stands in the task's log. What a listener raises is swallowed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException
+
+from slussen import settings
+from slussen.errors import CallError, SlussenError, TechnicalError, TransportError, TransportRefused, describe
+
+if TYPE_CHECKING:
+    from slussen.alerts import Alert
+    from slussen.ledger import Ledger
+    from slussen.notifications import Channel
+
+log = logging.getLogger(__name__)
+OUTWARD = ("deliver", "acknowledge")  # steps whose partner is the target
+PARTNERS = ("collect", "deliver", "acknowledge")  # steps whose success shows that a connection works
+
+
+def on_failure(context: Context) -> None:
+    """Airflow's callback when a step's last try has failed: one alert for its cause."""
+    from slussen.alerts import alert, tell_without_ledger
+
+    if not hasattr(context["task"], "integration"):
+        return  # a house task: the watchdog and the probe tell by themselves
+    a = alert_of(context)
+    try:
+        alert(_ledger(), channels(), a)
+    except TechnicalError as error:
+        log.warning("%s: not in the ledger: %s", a.cause, error)
+        tell_without_ledger(channels(), a)
+
+
+def on_success(context: Context) -> None:
+    """Airflow's callback when a step has succeeded: its connection works, so an alert of that is over."""
+    from slussen.alerts import recovered
+
+    task: Any = context["task"]
+    step = getattr(task, "step", "")
+    if step in PARTNERS:
+        recovered(_ledger(), channels(), f"transport/{_connection(task)}")
+    elif step == "notify":
+        recovered(_ledger(), channels(), f"notify/{task.integration.key}")
+
+
+def channels() -> list[Channel]:
+    """Who is told of alerts: the connections of ``SLUSSEN_ALERTS``."""
+    from slussen.operators.channels import channel
+
+    return [channel(connection) for connection in settings.alerts()]
+
+
+def alert_of(context: Context) -> Alert:
+    """What is told of a failed step. Only our own exceptions' text is: another's may quote a record."""
+    from slussen.alerts import Alert
+
+    task: Any = context["task"]
+    error = context.get("exception")
+    manifest = getattr(task, "manifest", None)
+    interchange = manifest.get("interchange", "") if isinstance(manifest, dict) else ""
+    integration = task.integration.key
+    own = isinstance(error, (SlussenError, AirflowException))
+    said = str(error) if own else describe(error) if isinstance(error, BaseException) else "it was killed"
+    what, _, next_step = said.partition(" Next: ")
+    match error:
+        case TransportError() | TransportRefused() if task.step == "notify":  # not the partner's fault
+            cause, state = f"notify/{integration}", "delivered, not all told"
+            next_step = next_step or f"see slussen show {interchange}, then clear notify"
+        case TransportError() | TransportRefused():
+            cause, state = f"transport/{_connection(task)}", "transport failed"
+            next_step = next_step or f"slussen probe {_connection(task)}, then ask the partner"
+        case CallError() | TechnicalError() | None:
+            cause, state = f"technical/{integration}/{task.step}", "technical fault"
+            next_step = next_step or f"see the task's log, then clear {task.step}"
+        case _:
+            cause, state = f"interchange/{interchange or integration}", f"stopped at {task.step}"
+            next_step = next_step or f"slussen show {interchange or integration}"
+    return Alert(
+        cause=cause, integration=integration, state=state, what=what.strip(), next_step=next_step,
+        interchange=interchange,
+    )  # fmt: skip
+
+
+def _connection(task: Any) -> str:
+    """The connection that a step's partner is behind."""
+    end = task.integration.target if task.step in OUTWARD else task.integration.source
+    return str(end.connection)
+
+
+def _ledger() -> Ledger:
+    from slussen.ledger import Ledger
+    from slussen.operators.connections import dsn
+
+    return Ledger(dsn("slussen"))

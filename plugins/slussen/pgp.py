@@ -1,0 +1,173 @@
+"""OpenPGP by Sequoia: encrypt and sign what is sent, decrypt and verify what is collected. From file to file.
+
+Encrypting and signing need the same few megabytes whatever the size. Decrypting needs about half the file's size; a
+message that is signed and not encrypted is verified in memory, which is why it may be no larger than ``SIGNED_ONLY``.
+A signature inside compressed data, as GnuPG makes it unless it is told ``--compress-algo none``, can't be checked, and
+is refused where one is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from slussen.errors import CallError, ContentError, Finding
+
+if TYPE_CHECKING:
+    from pysequoia import Cert, Tsk
+
+SIGNED_ONLY = 256 << 20  # bytes; verifying takes 2.6 times as much memory
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A partner's certificate, or a secret key of ours with its passphrase; ``name`` is the connection that holds it.
+
+    Armored or binary, as ``gpg --export`` writes it. What it is never shows.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    passphrase: str = field(default="", repr=False)
+
+
+def protect(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with: Key | None) -> dict[str, str]:
+    """Write a file signed, or encrypted, or both, in binary form; which keys that was, by fingerprint.
+
+    Raises:
+        CallError: a key is none, has expired or was revoked, or its passphrase is wrong.
+    """
+    from pysequoia import SignatureMode, encrypt_file, sign_file
+
+    certificate = _certificate(encrypt_to) if encrypt_to else None
+    secret = _secret(sign_with) if sign_with else None
+    said: dict[str, str] = {}
+    signer = None
+    if sign_with is not None and secret is not None:
+        with _usable(sign_with, "sign with"):
+            signer = secret.signer(sign_with.passphrase or None)
+            said["signed_by"] = secret.extract_certificate().fingerprint
+    if encrypt_to is not None and certificate is not None:
+        said["encrypted_to"] = certificate.fingerprint
+        with _usable(encrypt_to, "encrypt to"):
+            encrypt_file(_path(source), str(target), [certificate], signer, armor=False)
+    elif sign_with is not None and signer is not None:
+        with _usable(sign_with, "sign with"):
+            sign_file(signer, _path(source), str(target), mode=SignatureMode.INLINE, armor=False)
+    else:
+        raise CallError("nothing to encrypt to, and nothing to sign with")
+    return said
+
+
+def recover(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with: Key | None) -> dict[str, str]:
+    """Write what a message holds: ``encrypt_to`` is our key that it was encrypted to, ``sign_with`` its sender's.
+
+    Raises:
+        ContentError: it isn't for this key, is not signed by the sender, or was changed on the way.
+        CallError: a key is none, or its passphrase is wrong.
+    """
+    from pysequoia import decrypt_file, verify
+
+    certificate = _certificate(sign_with) if sign_with else None
+
+    def known(_: list[str]) -> list[Cert]:
+        return [certificate] if certificate is not None else []
+
+    said: dict[str, str] = {}
+    if encrypt_to is not None:
+        secret = _secret(encrypt_to)
+        with _usable(encrypt_to, "decrypt with"):
+            decryptor = secret.decryptor(encrypt_to.passphrase or None)
+            said["encrypted_to"] = secret.extract_certificate().fingerprint
+        with _readable():
+            found = decrypt_file(_path(source), str(target), decryptor, known if certificate else None)
+    elif certificate is not None:
+        if os.fstat(source.fileno()).st_size > SIGNED_ONLY:
+            raise CallError(
+                f"a message that is signed and not encrypted is verified in memory, and may have {SIGNED_ONLY >> 20} "
+                "MB. Next: have the sender encrypt it too"
+            )
+        with _readable():
+            found = verify(file=_path(source), store=known)
+            target.write_bytes(found.bytes or b"")
+    else:
+        raise CallError("nothing to decrypt with, and nothing to verify by")
+    if certificate is not None:
+        if not found.valid_sigs:
+            raise _unreadable("it is not signed by the sender's key")
+        said["signed_by"] = certificate.fingerprint
+    return said
+
+
+def _certificate(key: Key) -> Cert:
+    from pysequoia import Cert
+
+    try:
+        return Cert.from_bytes(key.data)
+    except Exception:
+        raise CallError(
+            f"{key.name} holds no OpenPGP certificate. Next: gpg --armor --export, into its extra"
+        ) from None
+
+
+def _secret(key: Key) -> Tsk:
+    from pysequoia import Tsk
+
+    try:
+        return Tsk.from_bytes(key.data)
+    except Exception:
+        raise CallError(
+            f"{key.name} holds no OpenPGP secret key. Next: gpg --armor --export-secret-keys, into its extra"
+        ) from None
+
+
+def _path(source: BinaryIO) -> str:
+    """The very file that was opened and hashed, whatever has its name by now."""
+    return f"/dev/fd/{source.fileno()}"
+
+
+@contextmanager
+def _usable(key: Key, what: str) -> Iterator[None]:
+    # Sequoia's own words may quote a user id, and end in a backtrace.
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _useless(key, what) from None
+    except RuntimeError:
+        raise _useless(key, what) from None
+
+
+def _useless(key: Key, what: str) -> CallError:
+    return CallError(
+        f"the key of {key.name} can't be used to {what}. Next: see whether it has expired or was revoked, whether it "
+        "is meant for this use, and whether its passphrase is the connection's password"
+    )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _unreadable("its signature is not the sender's, or it was changed") from None
+    except (RuntimeError, ValueError) as error:
+        if "structure" in str(error):  # GnuPG packs before it signs, unless it is told not to
+            raise _unreadable(
+                "its signature is inside something else (compressed data), where it can't be checked",
+                "have the sender sign and encrypt with --compress-algo none",
+            ) from None
+        raise _unreadable("it can't be decrypted: not for our key, or not whole") from None
+
+
+def _unreadable(
+    why: str, next_step: str = "compare the keys' fingerprints with the sender's, and ask for the file once more"
+) -> ContentError:
+    return ContentError([Finding("pgp", why, next_step)])

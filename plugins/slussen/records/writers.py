@@ -1,0 +1,111 @@
+"""What the writers of all kinds of layout have in common: a batch in, its bytes and what is wrong with it out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from slussen.errors import Finding, Findings
+from slussen.records import writing
+from slussen.records.cells import Fault
+from slussen.records.codepages import Codepage
+from slussen.records.frames import ENDS
+from slussen.records.layout import FieldSpec, Layout
+from slussen.records.letters import Ints
+
+RAW = "raw"  # a column of records as they were read, in hex
+NEXT = {
+    "too_long": writing.WIDER,
+    "unmappable": "replace it at the source, or declare a replacement for this endpoint",
+    "not_in_code_list": "correct it at the source, or add the code to the layout",
+    "required": "fill it at the source",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a file is to be written; ``replace`` has only what its encoding lacks, ``limit`` is of findings."""
+
+    layout: Layout
+    page: Codepage
+    frame: str
+    replace: dict[str, str] = field(default_factory=dict)
+    limit: int = 1000
+
+
+@dataclass
+class Task:
+    """A batch to be written, and which of the file's records is its first, from 0."""
+
+    batch: pa.RecordBatch
+    first: int = 0
+
+
+@dataclass
+class Done:
+    data: bytes
+    findings: Findings
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Writer:
+    """What writes one kind of layout."""
+
+    def __init__(self, target: Target) -> None:
+        self.layout, self.page, self.frame, self.replace = target.layout, target.page, target.frame, target.replace
+        self.limit = target.limit
+        self.names = list(target.layout.records)
+
+    def start(self) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+    def write(self, task: Task) -> Done:
+        raise NotImplementedError
+
+    def letters(self, text: str) -> bytes:
+        """The layout's own words in the encoding."""
+        return text.encode() if self.page.wide else bytes(self.page.byte(c) for c in text)
+
+
+class Faults:
+    """Faults of one batch as findings."""
+
+    def __init__(self, writer: Writer, task: Task) -> None:
+        self.writer, self.task = writer, task
+        self.done = Findings(writer.limit)
+        names = task.batch.schema.names
+        first = task.first
+        self.numbers: Ints = (
+            np.asarray(task.batch.column("record_no").fill_null(0))
+            if "record_no" in names
+            else np.arange(first + 1, first + task.batch.num_rows + 1)
+        )
+        self.kinds = task.batch.column("record_type")
+
+    def add(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
+        fixed = self.writer.layout.kind == "fixed"
+        width = self.writer.layout.longest + len(ENDS[self.writer.frame]) if fixed else 0
+        within = fault.within if fault.within is not None else [None] * len(fault.rows)
+        for row, place in zip(fault.rows.tolist(), within, strict=True):
+            if self.done.full:
+                self.done.count(fault.rule, 1)
+                continue
+            row = int(rows[row]) if rows is not None else row
+            column = (int(f.at) if fixed else 1) + (int(place) if place is not None else 0)
+            self.done.add(
+                Finding(
+                    fault.rule, fault.message, NEXT.get(fault.rule, writing.SOURCE),
+                    record=int(self.numbers[row]),
+                    record_type=self.kinds[row].as_py(),
+                    field=f.name,
+                    column=column,
+                    length=1 if place is not None else f.length,
+                    offset=(self.task.first + row) * width + column - 1 if fixed else None,
+                )
+            )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Records of known lengths, written: a batch is a matrix of bytes, a field a slice of its columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slussen.errors import Findings
+from slussen.records import writing
+from slussen.records.cells import Fault
+from slussen.records.codepages import codepage
+from slussen.records.frames import ENDS
+from slussen.records.layout import NUMBERS, FieldSpec, Layout
+from slussen.records.letters import Bytes, Ints
+from slussen.records.structure import kinds_of
+from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
+
+BIGGEST = 32_756  # bytes of records in a block of the mainframe's, after its descriptor
+
+
+class FixedWriter(Writer):
+    """Records of known lengths."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._block: list[bytes] = []  # of the mainframe's: filled up across batches
+        self._size = 0
+
+    def write(self, task: Task) -> Done:
+        cells, findings, counts = self.cells(task)
+        data = cells.tobytes()
+        if self.layout.varies or self.frame in ("rdw", "vb"):
+            data = self._ragged(cells, kinds_of(task.batch, self.layout))
+        if RAW in task.batch.schema.names:
+            data = self._as_read(data, task.batch.column(RAW), cells.shape[1])
+        return Done(data, findings, counts)
+
+    def cells(self, task: Task) -> tuple[Bytes, Findings, Counter[str]]:
+        """A batch's records in the encoding, ``(n, longest and line end)``; what was wrong; what was cut or replaced.
+
+        Shorter records are filled up with blanks.
+        """
+        batch, n, width = task.batch, task.batch.num_rows, self.layout.longest
+        end = ENDS[self.frame]
+        out = np.full((n, width + len(end)), ord(" "), np.uint8)
+        for k, byte in enumerate(end):
+            out[:, width + k] = byte
+        kinds = kinds_of(batch, self.layout)
+        faults, counts = Faults(self, task), Counter[str]()
+        columns = {name: batch.column(k) for k, name in enumerate(batch.schema.names)}
+        rows_of = {name: np.flatnonzero(kinds == k) for k, name in enumerate(self.names)}
+        for f in self.layout.fields:
+            for kind, rows in self._groups(f, rows_of, n):
+                if rows is None or len(rows):
+                    self._field(f, kind, rows, columns, out, faults, counts)
+        if self.page.back != bytes(range(256)) and not self.page.wide:
+            out = np.frombuffer(out.tobytes().translate(self.page.back), np.uint8).reshape(out.shape)
+        return out, faults.done, counts
+
+    def _groups(self, f: FieldSpec, rows_of: dict[str, Ints], n: int) -> list[tuple[str, Ints | None]]:
+        """The rows that have the field (None for all); apart by record type only where a constant differs."""
+        if f.type == "const" and isinstance(f.value, dict):
+            return [(kind, rows) for kind, rows in rows_of.items() if kind in f.value]
+        kinds = f.only or tuple(rows_of)
+        count = sum(len(rows_of[k]) for k in kinds)
+        if count == n:
+            return [(kinds[0], None)]
+        return [(kinds[0], np.sort(np.concatenate([rows_of[k] for k in kinds])))] if count else []
+
+    def _field(
+        self, f: FieldSpec, kind: str, rows: Ints | None, columns: dict[str, pa.Array], out: Bytes,
+        findings: Faults, counts: Counter[str],
+    ) -> None:  # fmt: skip
+        if f.type in ("filler", "sign"):
+            return
+        first = int(f.at) - 1
+        if f.type == "const":
+            constant = np.frombuffer(f.constant(kind).encode("latin-1").ljust(f.length), np.uint8)
+            _put(out, rows, first, np.broadcast_to(constant, (len(out) if rows is None else len(rows), f.length)))
+            return
+        column = columns.get(f.name)
+        if column is None:
+            column = pa.nulls(len(out) if rows is None else len(rows), pa.string())
+        elif rows is not None:
+            column = column.take(pa.array(rows))
+        which = rows
+        text = f.type in ("text", "digits") and not f.zeros and not f.codes  # of which nothing is the empty text
+        if (column.null_count and not text) or (f.required and (column.null_count or text)):
+            missing = np.asarray(column.is_null())
+            if f.required:
+                empty = missing | np.asarray(pc.fill_null(pc.equal(column, ""), False)) if pa.types.is_string(
+                    column.type) else missing  # fmt: skip
+                if empty.any():
+                    findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
+            if missing.any():
+                there = np.flatnonzero(~missing)
+                where = np.flatnonzero(missing) if rows is None else rows[missing]
+                _put(out, where, first, np.broadcast_to(self._nothing(f), (len(where), f.length)))
+                if not len(there):
+                    return
+                column = column.take(pa.array(there))
+                which = there if rows is None else rows[there]
+        written = writing.write(f, column, self.page, self.replace)
+        for fault in written.faults:
+            findings.add(f, fault, which)
+        for what, count in (("truncated", written.cut), ("replaced", written.replaced)):
+            if count:
+                counts[f"{what}.{f.name}"] += count
+        _put(out, which, first, written.cells)
+        if written.negative is not None and (sign := self.layout.field(f.sign, kind)) is not None:
+            minus = np.where(written.negative, ord("-"), ord(" ")).astype(np.uint8)[:, None]
+            _put(out, which, int(sign.at) - 1, minus)
+
+    def _nothing(self, f: FieldSpec) -> Bytes:
+        """How nothing is written, in plain bytes."""
+        home = np.frombuffer(self.page.home, np.uint8)
+        if f.usage == "packed":
+            return home[np.frombuffer(bytes(f.length - 1) + (b"\x0f" if f.sign == "none" else b"\x0c"), np.uint8)]
+        if f.usage == "binary":
+            return home[np.zeros(f.length, np.uint8)]
+        fill = "0" if f.zeros else " " if f.type in NUMBERS else f.pad
+        return np.full(f.length, ord(fill), np.uint8)
+
+    def _ragged(self, out: Bytes, kinds: Ints) -> bytes:
+        """Records of several lengths, or with their descriptors."""
+        sizes = np.array([self.layout.length_of(r) for r in self.names])[kinds]
+        end = out[:, self.layout.longest :].tobytes()[: len(ENDS[self.frame])]
+        records = [out[k, :size].tobytes() for k, size in enumerate(sizes.tolist())]
+        if self.frame not in ("rdw", "vb"):
+            return b"".join(r + end for r in records)
+        described = [(len(r) + 4).to_bytes(2, "big") + b"\0\0" + r for r in records]
+        if self.frame == "rdw":
+            return b"".join(described)
+        blocks: list[bytes] = []
+        for record in described:
+            if self._size + len(record) > BIGGEST:
+                blocks.append(self.end())
+            self._block.append(record)
+            self._size += len(record)
+        return b"".join(blocks)
+
+    def end(self) -> bytes:
+        """The block that is being filled, with its descriptor."""
+        if not self._block:
+            return b""
+        done = (self._size + 4).to_bytes(2, "big") + b"\0\0" + b"".join(self._block)
+        self._block, self._size = [], 0
+        return done
+
+    def _as_read(self, data: bytes, raw: pa.Array, width: int) -> bytes:
+        """Records whose own bytes were kept, with these."""
+        if raw.null_count == len(raw):
+            return data
+        end = ENDS[self.frame] if not self.page.ebcdic else self.letters(ENDS[self.frame].decode())
+        return b"".join(
+            bytes.fromhex(kept) + end if kept else data[k * width : (k + 1) * width]
+            for k, kept in enumerate(raw.to_pylist())
+        )
+
+
+def _put(out: Bytes, rows: Ints | None, first: int, cells: Bytes) -> None:
+    width = cells.shape[1]
+    if rows is None:
+        if cells.strides[1] == 1:
+            out[:, first : first + width].view(f"V{width}")[:] = np.ascontiguousarray(cells).view(f"V{width}")
+        else:
+            out[:, first : first + width] = cells
+    else:
+        out[rows, first : first + width] = cells
+
+
+def as_written(batch: pa.RecordBatch, layout: Layout, encoding: str) -> Bytes:
+    """A batch's records as the layout writes them, totals as they are: ``(n, longest)``, zeros after shorter ones."""
+    page = codepage(encoding)
+    cells, _, _ = FixedWriter(Target(layout, page, "fixed")).cells(Task(batch))
+    if layout.varies:
+        sizes = np.array([layout.length_of(r) for r in layout.records])[kinds_of(batch, layout)]
+        cells = np.where(np.arange(layout.longest) < sizes[:, None], cells, 0).astype(np.uint8)
+    return cells

@@ -1,0 +1,180 @@
+"""Delimited and tagged records, written: values of any length, joined line by line."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slussen.records import writing
+from slussen.records.cells import Fault
+from slussen.records.frames import ENDS
+from slussen.records.layout import FieldSpec
+from slussen.records.letters import Ints
+from slussen.records.structure import kinds_of
+from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
+
+
+class _Ragged(Writer):
+    """What delimited and tagged formats have in common: values of any length, joined line by line."""
+
+    def text(
+        self, f: FieldSpec, column: pa.Array, findings: Faults, counts: Counter[str], rows: Ints | None = None
+    ) -> pa.Array:
+        """A column as text, "" where it is null; what the encoding lacks is found here."""
+        if f.required and (missing := np.asarray(column.is_null())).any():
+            findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(missing)), rows)
+        written, faults, replaced = writing.as_text(f, column, self.replace)
+        _, _, lacking = writing.to_page(written, self.page)
+        for fault in faults + lacking:
+            findings.add(f, fault, rows)
+        if replaced:
+            counts[f"replaced.{f.name}"] += replaced
+        return written
+
+    def coded(self, lines: pa.Array) -> bytes:
+        """Lines in the encoding, one after the other. What it lacks is a finding already."""
+        letters, _, _ = writing.to_page(lines, self.page)
+        return letters.tobytes() if self.page.wide else letters.tobytes().translate(self.page.back)
+
+
+class DelimitedWriter(_Ragged):
+    """Fields between separators; in quotes only where they must be, or the layout says always."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.end_of_line = ENDS[self.frame].decode() or "\n"
+        self._section = ""
+
+    def start(self) -> bytes:
+        if not self.layout.file.header_row:
+            return b""
+        names = self.layout.file.separator.join(f.name for f in self.layout.fields)
+        return self.letters(names + self.end_of_line)
+
+    def write(self, task: Task) -> Done:
+        findings, counts = Faults(self, task), Counter[str]()
+        batch = task.batch
+        kinds = kinds_of(batch, self.layout)
+        lines = [""] * batch.num_rows
+        for number, name in enumerate(self.names):
+            rows = np.flatnonzero(kinds == number)
+            if not len(rows):
+                continue
+            every = len(rows) == batch.num_rows
+            values = []
+            for f in self.layout.of(name):
+                column = _column(batch, f, rows if not every else None)
+                values.append(self._quoted(f, self.text(f, column, findings, counts, None if every else rows)))
+            joined = pc.binary_join_element_wise(*values, self.layout.file.separator)
+            if every and not self.layout.records[name].section and RAW not in batch.schema.names:
+                return Done(
+                    self.coded(pc.binary_join_element_wise(joined, self.end_of_line, "")), findings.done, counts
+                )
+            for row, line in zip(rows.tolist(), joined.to_pylist(), strict=True):
+                lines[row] = line
+        written = [self.coded(pa.array([line], pa.string())) for line in lines]
+        if RAW in batch.schema.names:
+            kept = batch.column(RAW).to_pylist()
+            written = [bytes.fromhex(k) if k else w for k, w in zip(kept, written, strict=True)]
+        return Done(self._sections(written, kinds), findings.done, counts)
+
+    def _sections(self, lines: list[bytes], kinds: Ints) -> bytes:
+        """Lines with their ends; where another section begins, its name before it."""
+        written = []
+        end = self.letters(self.end_of_line)
+        for line, kind in zip(lines, kinds.tolist(), strict=True):
+            section = self.layout.records[self.names[kind]].section
+            if section and section != self._section:
+                written.append(self.letters(section) + end)
+                self._section = section
+            written.append(line + end)
+        return b"".join(written)
+
+    def _quoted(self, f: FieldSpec, text: pa.Array) -> pa.Array:
+        file = self.layout.file
+        if file.nothing:
+            text = pc.if_else(pc.equal(text, ""), file.nothing, text)
+        if not file.quote:
+            return text
+        if f.quoted:
+            return pc.binary_join_element_wise(
+                file.quote, pc.replace_substring(text, file.quote, file.quote * 2), file.quote, ""
+            )
+        needed = pc.or_(pc.match_substring(text, file.separator), pc.match_substring(text, file.quote))
+        if not pc.any(needed).as_py():
+            return text
+        inner = pc.replace_substring(text, file.quote, file.quote * 2)
+        return pc.if_else(needed, pc.binary_join_element_wise(file.quote, inner, file.quote, ""), text)
+
+
+class TaggedWriter(_Ragged):
+    """Lines of terms between the lines that open and close a record."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.line_end = ENDS[self.frame].decode() or "\n"
+        self._open = False  # a post waits for its closing line
+        self._began = False
+
+    def write(self, task: Task) -> Done:
+        findings, counts = Faults(self, task), Counter[str]()
+        batch = task.batch
+        kinds = kinds_of(batch, self.layout)
+        texts: list[str] = [""] * batch.num_rows
+        for number, name in enumerate(self.names):
+            rows = np.flatnonzero(kinds == number)
+            if len(rows):
+                for row, text in zip(rows.tolist(), self._lines(name, batch, rows, findings, counts), strict=True):
+                    texts[row] = text
+        texts = [self._around(self.names[k], t) for k, t in zip(kinds.tolist(), texts, strict=True)]
+        return Done(self.coded(pa.array(texts, pa.string())), findings.done, counts)
+
+    def _lines(self, name: str, batch: pa.RecordBatch, rows: Ints, findings: Faults, counts: Counter[str]) -> list[str]:
+        """The term lines of each row."""
+        spec = self.layout.records[name]
+        lines = []
+        for f in sorted(self.layout.of(name), key=lambda f: not spec.place and str(f.at)):
+            text = self.text(f, _column(batch, f, rows), findings, counts, rows)
+            prefix = "" if str(f.at).startswith("#") else self.layout.file.prefix
+            line = pc.binary_join_element_wise(f"{prefix}{f.at} ", text, self.line_end, "")
+            lines.append(pc.if_else(pc.equal(text, ""), "", line))
+        found: list[str] = pc.binary_join_element_wise(*lines, "").to_pylist()
+        return found
+
+    def _around(self, name: str, text: str) -> str:
+        """A row's lines with what opens and closes it."""
+        file, spec, end = self.layout.file, self.layout.records[name], self.line_end
+        if spec.place == "first":
+            self._began = True
+            return f"{spec.opens}{end}{text}{spec.closes}{end}{file.data[0]}{end}"
+        if spec.place == "last":
+            begun = "" if self._began else file.data[0] + end
+            return (f"{begun}{self._close()}{file.data[1]}{end}{spec.opens}{end}{text}{spec.closes}{end}"
+                    f"{file.end}{end}")  # fmt: skip
+        if spec.line:
+            return text
+        if name == self.layout.counted:
+            closed, self._open = self._close(), True
+            return f"{closed}{spec.opens}{end}{text}"
+        return f"{file.prefix}{spec.opens}{end}{text}{file.prefix}{spec.closes}{end}"
+
+    def _close(self) -> str:
+        closed = self.layout.records[self.layout.counted].closes + self.line_end if self._open else ""
+        self._open = False
+        return closed
+
+    def end(self) -> bytes:
+        return self.letters(self._close())
+
+
+def _column(batch: pa.RecordBatch, f: FieldSpec, rows: Ints | None) -> pa.Array:
+    if f.type in ("const", "filler"):
+        n = batch.num_rows if rows is None else len(rows)
+        return pa.array([f.constant(f.only[0] if f.only else "")] * n, pa.string())
+    if f.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows if rows is None else len(rows), pa.string())
+    column = batch.column(f.name)
+    return column if rows is None else column.take(pa.array(rows))

@@ -1,0 +1,122 @@
+"""Python's ftplib as we need it: data connections of our own making, TLS on both connections, replies kept in step.
+
+Data connections go to the control connection's peer, whatever address the server names (ftplib's default), and in
+active mode only the peer's are taken. Under TLS they go on with the control connection's session, which vsftpd and
+ProFTPD demand by default: it proves that both connections are the same client's.
+"""
+
+from __future__ import annotations
+
+import ftplib
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO
+
+from slussen.transports.remote import Pace
+
+CHUNK = 1 << 20
+GRACE = 5  # seconds for a server to notice that we break off
+
+
+class Client(ftplib.FTP_TLS):
+    """A connection, encrypted when there is a context for it. Names are letters of one byte each."""
+
+    def __init__(self, context: ssl.SSLContext | None, *, passive: bool, timeout: float) -> None:
+        self.encrypted = context is not None
+        super().__init__(context=context, timeout=timeout, encoding="latin-1")
+        self.set_pasv(passive)
+
+    def enter(self, user: str, password: str) -> None:
+        """Log in; nothing is said before the connection is encrypted, when it has to be."""
+        if self.encrypted:
+            self.auth()
+        super().login(user, password, secure=False)
+        if self.encrypted:
+            self.prot_p()
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[ssl.SSLSocket, int | None]:
+        """The data connection, checked to be the server's."""
+        conn, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        try:
+            if self.sock is None or conn.getpeername()[0] != self.sock.getpeername()[0]:
+                raise ConnectionRefusedError
+            if self.encrypted:
+                session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
+                conn = self.context.wrap_socket(conn, server_hostname=self.host, session=session)
+        except BaseException:
+            conn.close()
+            raise
+        return conn, size  # type: ignore[return-value]
+
+    def retrlines(self, cmd: str, callback: Callable[[str], object] | None = None) -> str:
+        """A listing's lines, whole: a name that was cut off is another name.
+
+        Raises:
+            EOFError: the last line doesn't end.
+        """
+        self.voidcmd("TYPE A")
+        with self.ntransfercmd(cmd)[0] as conn:
+            data = b"".join(iter(lambda: conn.recv(CHUNK), b""))
+            self._end(conn)
+        reply = self.voidresp()
+        if data and not data.endswith(b"\n"):
+            raise EOFError
+        for line in data.decode(self.encoding).split("\n")[:-1]:
+            (callback or print)(line.removesuffix("\r"))
+        return reply
+
+    def receive(
+        self, path: str, take: Callable[[bytes], object], pace: Pace, rest: int = 0, *, kind: str = "I"
+    ) -> None:
+        """Take a file's bytes from a place on."""
+        self.voidcmd(f"TYPE {kind}")
+        with self.ntransfercmd(f"RETR {path}", rest or None)[0] as conn:
+            while data := conn.recv(CHUNK):
+                take(data)
+                pace.passed(len(data))
+            self._end(conn)
+        self.voidresp()
+
+    def send(self, path: str, source: BinaryIO, pace: Pace, rest: int = 0, *, kind: str = "I") -> None:
+        """Write what the source still has, from a place on."""
+        self.voidcmd(f"TYPE {kind}")
+        with self.ntransfercmd(f"STOR {path}", rest or None)[0] as conn:
+            try:
+                while data := source.read(CHUNK):
+                    self._push(conn, data)
+                    pace.passed(len(data))
+            except ftplib.Error:  # the server's answer, in step
+                raise
+            except BaseException:
+                # An orderly end would tell the server that this was the whole file; some take a reset for one too.
+                self._break_off()
+                conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raise
+            self._end(conn)
+        self.voidresp()
+
+    def _push(self, conn: ssl.SSLSocket, data: bytes) -> None:
+        try:
+            conn.sendall(data)
+        except ConnectionError:
+            # A server that has no room cuts the data off, and says why on the control connection.
+            self.voidresp()
+            raise
+
+    def _break_off(self) -> None:
+        with suppress(OSError, EOFError, ftplib.Error):
+            if self.sock is not None:
+                self.sock.settimeout(GRACE)
+                self.putcmd("ABOR")
+                self.getresp()
+        self.close()
+
+    @staticmethod
+    def _end(conn: ssl.SSLSocket) -> None:
+        """Say that TLS has ended; many servers don't answer that. The reply and the size decide."""
+        if isinstance(conn, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                conn.unwrap()

@@ -1,0 +1,439 @@
+"""SHS 1.2 over HTTPS: one file a message, to and from one actor, through a node that knows us by our certificate.
+
+A message's ``tx.id`` is made of its interchange by a keyed hash: sent again it is the same message, which the node
+knows (``X-shs-duplicatemsg: yes``) and doesn't store again. Nothing is followed elsewhere, nothing is decompressed, and
+an answer that isn't SHS's (a login page, a 202 without the message's id) is a refusal: a message counts as taken when
+the node has repeated its id.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, BinaryIO, Self
+from uuid import UUID
+
+from slussen.errors import TransportError, TransportRefused
+from slussen.keys import keyed
+from slussen.transports import TIMEOUT, Entry, Message, Missing, Notice, Sink, Unknown, in_order, matches
+from slussen.transports.mime import Part, parse_headers, parts
+from slussen.transports.shs_label import CONFIRM, ERROR, Data, Label, management, messages, parse, render, token
+
+if TYPE_CHECKING:
+    import httpx
+
+CHUNK = 1 << 18
+ANSWER, LISTED, LABEL = 1 << 16, 1 << 24, 1 << 18  # bytes that these may have
+MOST = 1000  # messages that one list may hold
+PASSING = {"MissingDeliveryExecution", "OtherError"}  # the others are wrong until somebody mends something
+CODES = PASSING | {
+    "UnresolvedReceiver", "MissingAgreement", "MissingDeliveryAddress", "IllegalProductType", "UnknownProductType",
+    "IllegalReceiver", "UnknownReceiver", "IllegalSender", "UnknownSender", "IllegalOriginator", "IllegalEndRecipient",
+    "IllegalMessageStructure", "IllegalDatapartContent",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who we are at which node, and whom we exchange files with; organisation numbers.
+
+    ``cert`` is a file with our certificate and its key, ``ca`` one of certificates to trust instead of the system's.
+    """
+
+    url: str
+    own: str
+    partner: str
+    product: str
+    cert: str = ""
+    ca: str = ""
+    name: str = ""
+    agreement: str = ""
+    status: str = "production"
+    datapart: str = "txt"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    label: Label
+    refused: str = ""
+
+
+class Shs:
+    """Messages to and from one actor, of one product."""
+
+    resends = True
+
+    def __init__(self, actor: Actor) -> None:
+        import httpx
+
+        self._actor = actor
+        try:
+            context = ssl.create_default_context(cafile=actor.ca or None)
+            if actor.cert:
+                context.load_cert_chain(actor.cert)
+        except OSError as error:  # an SSLError is one, too
+            raise TransportRefused(
+                f"SHS: our certificate, or the authority's, can't be read (errno {error.errno}). "
+                "Next: look at cert and ca of the connection"
+            ) from None
+        self._http = httpx.Client(
+            base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
+            headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
+        )  # fmt: skip
+        self._found: dict[str, _Waiting] | None = None
+
+    # out
+
+    def message_id(self, interchange: str) -> str:
+        secret = next(iter(keyed([f"message {interchange}"])))
+        return str(UUID(hex=secret[:32], version=5))
+
+    def send(self, message: Message, source: BinaryIO) -> str:
+        label, body = self._body(message)
+        head, tail = body
+        headers = {
+            "Content-Type": "message/rfc822", "Content-Length": str(len(head) + message.bytes + len(tail)),
+        }  # fmt: skip
+        content = _Content(head, source, message.bytes, tail)
+        with self._sending(content), self._http.stream("POST", "/shs/rs", content=content, headers=headers) as answer:
+            said = self._answer(answer)
+        named = {answer.headers.get("X-shs-txid", "").strip(), said.decode("ascii", "replace").strip()}
+        if label.tx_id not in named:
+            raise TransportRefused(
+                f"SHS: something that is no node answered {answer.status_code} without the message's id. Next: look "
+                "where the connection's address leads, then clear deliver: the message keeps its id"
+            )
+        local = answer.headers.get("X-shs-localid", "")
+        duplicate = answer.headers.get("X-shs-duplicatemsg", "").strip().lower() == "yes"
+        reference = token(local) if local else label.tx_id
+        return f"{reference} duplicate" if duplicate else reference
+
+    def _body(self, message: Message) -> tuple[Label, tuple[bytes, bytes]]:
+        a = self._actor
+        label = Label(
+            tx_id=message.id,
+            corr_id=message.answers or message.id,
+            content_id=message.id,
+            sender=a.own,
+            to=a.partner,
+            product=a.product,
+            data=(Data(message.name, message.bytes, message.records, a.datapart),),
+            datetime=datetime.now().astimezone().strftime("%Y-%m-%dT%H:%M:%S"),
+            name=a.name,
+            agreement=a.agreement,
+            sequence="reply" if message.answers else "event",
+            status="test" if a.status == "test" else "production",
+        )
+        boundary = f"=_{message.sha256[:48]}"
+        name = _in_header(message.name)
+        head = b"".join((
+            f'Subject: SHS-message\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
+            f"--{boundary}\r\nContent-Type: text/xml; charset=iso-8859-1\r\n"
+            "Content-Transfer-Encoding: binary\r\n\r\n".encode(),
+            render(label),
+            f"\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n"
+            "Content-Transfer-Encoding: binary\r\n".encode(),
+            b"Content-Disposition: attachment; " + name + b"\r\n\r\n",
+        ))  # fmt: skip
+        return label, (head, f"\r\n--{boundary}--\r\n".encode())
+
+    @contextmanager
+    def _sending(self, content: _Content) -> Iterator[None]:
+        """While the message isn't whole at the node it hasn't got it; afterwards its reply may be lost."""
+        import httpx
+
+        try:
+            with _said("SHS: sending", passes=(httpx.TransportError,)):
+                yield
+        except httpx.TransportError as error:
+            _certain(error, "SHS: sending")
+            if content.gone and not isinstance(error, httpx.WriteError | httpx.WriteTimeout | httpx.ConnectError):
+                raise Unknown("SHS: the message was handed over to the node, and its reply was lost") from None
+            raise TransportError("SHS: sending: the connection broke before the message was whole") from None
+
+    def _answer(self, answer: httpx.Response) -> bytes:
+        """A short answer's body.
+
+        Raises:
+            TransportError: the node says that it may be tried again.
+            TransportRefused: it says no, or isn't a node.
+        """
+        code = answer.headers.get("X-shs-errorcode", "").strip()
+        if code or answer.status_code not in (200, 202):
+            known = code if code in CODES else "an unknown error" if code else ""
+            words = f"SHS: {answer.status_code}{f' {known}' if known else ''}"
+            if code in PASSING or (not code and (answer.status_code >= 500 or answer.status_code in (408, 429))):
+                raise TransportError(f"{words}: put off")
+            if 300 <= answer.status_code < 400:
+                raise TransportRefused(
+                    f"{words}: sent elsewhere, and not followed. Next: mend the connection's address"
+                )
+            raise TransportRefused(f"{words}: refused. Next: agree with the node's operator on product and agreement")
+        return _read(answer, ANSWER)
+
+    # in
+
+    def entries(self, pattern: str) -> list[Entry]:
+        return in_order(self._entry(n, w) for n, w in self._waiting().items() if matches(n, pattern))
+
+    def stat(self, name: str) -> Entry | None:
+        waiting = self._waiting().get(name)
+        return self._entry(name, waiting) if waiting else None
+
+    def _entry(self, name: str, waiting: _Waiting) -> Entry:
+        label = waiting.label
+        size = label.data[0].bytes if label.data and not waiting.refused else 0
+        if size < 0:
+            size = sum(map(len, self._file(label)))  # a label need not say
+        answers = label.corr_id if label.corr_id not in (label.tx_id, label.content_id) else ""
+        return Entry(name, size, label.tx_id, answers)
+
+    def _waiting(self) -> dict[str, _Waiting]:
+        """The oldest message with a file of each name, the partner's before anybody's."""
+        found: dict[str, _Waiting] = {}
+        for label in self._list(self._actor.product):
+            if label.status != self._actor.status:
+                continue
+            refused = "" if label.sender == self._actor.partner else "is of another sender than the partner"
+            if len(label.data) != 1:
+                refused = refused or "has not one file"
+            name = (label.data[0].filename if label.data else "") or label.tx_id
+            if name not in found or (found[name].refused and not refused):
+                found[name] = _Waiting(label, refused)
+        self._found = found
+        return found
+
+    def _list(self, product: str) -> list[Label]:
+        query = {
+            "producttype": product, "filter": "noack", "maxhits": str(MOST), "sortattribute": "arrivaldate",
+            "sortorder": "ascending",
+        }  # fmt: skip
+        with _said("SHS: listing"), self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer:
+            self._good(answer)
+            return [x for x in messages(_read(answer, LISTED)) if x.product == product]
+
+    def _good(self, answer: httpx.Response) -> None:
+        if answer.status_code == 404:
+            raise Missing("SHS: no such message waits at the node")
+        if answer.status_code != 200:
+            self._answer(answer)
+            raise TransportRefused(f"SHS: {answer.status_code} where a message, or a list, belongs")
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise TransportRefused(
+                "SHS: a page for people where a message, or a list, belongs. Next: look where the connection's "
+                "address leads"
+            )
+
+    def fetch(self, name: str, sink: Sink) -> None:
+        found = self._found if self._found is not None else self._waiting()
+        if name not in found:
+            raise Missing(f"{name}: no message at the node brings it")
+        waiting = found[name]
+        if waiting.refused:
+            raise TransportRefused(
+                f"{name}: the message {waiting.label.tx_id} that brings it {waiting.refused}. "
+                "Next: have it taken away at the node"
+            )
+        said, got = waiting.label.data[0].bytes, 0
+        for piece in self._file(waiting.label):
+            sink.write(piece)
+            got += len(piece)
+        if said not in (-1, got):
+            raise TransportError(f"{name}: {said} bytes announced, {got} came")
+
+    def _file(self, listed: Label) -> Iterator[bytes]:
+        """A message's file, as it comes."""
+        with self._parts(listed.tx_id) as (label, following):
+            if (label.tx_id, label.sender) != (listed.tx_id, listed.sender):
+                raise TransportRefused(f"SHS: the message {listed.tx_id} is another than the list says")
+            part = next(following, None)
+            if part is None:
+                raise TransportRefused(f"SHS: the message {listed.tx_id} has no file")
+            yield from part.body
+            for _ in following:  # to its last boundary
+                raise TransportRefused(f"SHS: the message {listed.tx_id} has several files")
+
+    @contextmanager
+    def _parts(self, tx_id: str) -> Iterator[tuple[Label, Iterator[Part]]]:
+        path = f"/shs/ds/{self._actor.own}/{token(tx_id)}"
+        with _said("SHS: fetching"), self._http.stream("GET", path) as answer:
+            self._good(answer)
+            following = parts(*_boundary(answer))
+            first = next(following, None)
+            if first is None:
+                raise TransportRefused(f"SHS: the message {tx_id} has no label")
+            yield parse(first.read(LABEL)), following
+
+    def archive(self, name: str, seen: Entry | None = None) -> str:
+        """Acknowledge the very message that was seen: where its agreement wants it, the node confirms to its sender."""
+        if seen is None:
+            found = self._found if self._found is not None else self._waiting()
+            if name not in found:
+                raise Missing(f"{name}: no message at the node brings it")
+            tx_id = found[name].label.tx_id
+        else:
+            tx_id = token(seen.modified)
+        self._acknowledge(tx_id)
+        self._found = None
+        return f"acknowledged/{tx_id}"
+
+    def _acknowledge(self, tx_id: str) -> None:
+        path = f"/shs/ds/{self._actor.own}/{token(tx_id)}"
+        with _said("SHS: acknowledging"), self._http.stream("POST", path, params={"action": "ack"}) as answer:
+            if answer.status_code == 404:
+                raise Missing(f"SHS: the message {tx_id} is not at the node any more")
+            said = self._answer(answer)
+            if tx_id not in (answer.headers.get("X-shs-txid", "").strip(), said.decode("ascii", "replace").strip()):
+                raise TransportRefused("SHS: something that is no node answered an acknowledgement. Next: look where "
+                                       "the connection's address leads")  # fmt: skip
+
+    # receipts
+
+    def notices(self) -> list[Notice]:
+        """Confirmations by the partner, and errors by him or the node; others' are left to those whose they are."""
+        ours = (self._actor.partner, self._actor.own)
+        return [self._notice(x) for product in (CONFIRM, ERROR) for x in self._list(product) if x.sender in ours]
+
+    def _notice(self, listed: Label) -> Notice:
+        nothing = Notice(listed.tx_id, "", "delivery", "rejected", "unparsable")
+        try:
+            with self._parts(listed.tx_id) as (label, following):
+                part = next(following, None)
+                if part is None:
+                    return nothing
+                said = management(part.read(LABEL))
+        except TransportRefused:
+            return nothing
+        if label.sender != listed.sender:
+            return Notice(listed.tx_id, "", "delivery", "rejected", "from a stranger")
+        wrong = label.product == ERROR
+        if wrong != bool(said.code):
+            return nothing
+        return Notice(listed.tx_id, said.content_id, "delivery", "rejected" if wrong else "accepted", said.code)
+
+    def settle(self, notice: Notice) -> None:
+        try:
+            self._acknowledge(notice.reference)
+        except Missing:
+            return
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Content:
+    """A message's body, read as it is sent; ``gone`` when its last byte was asked for."""
+
+    def __init__(self, head: bytes, source: BinaryIO, size: int, tail: bytes) -> None:
+        self._head, self._source, self._size, self._tail = head, source, size, tail
+        self.gone = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        left = self._size
+        while left and (chunk := self._source.read(min(CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
+        if left or self._source.read(1):
+            raise TransportError(f"the payload doesn't have the {self._size} bytes that it should; nothing was sent")
+        self.gone = True
+        yield self._tail
+
+
+def _in_header(name: str) -> bytes:
+    """``filename="…"`` in ISO 8859-1, as SHS has it; percent-encoded (RFC 2231) where it can't be."""
+    from urllib.parse import quote
+
+    plain = name.isprintable() and not any(c in name for c in '"\\')
+    try:
+        if plain:
+            return b'filename="' + name.encode("iso-8859-1") + b'"'
+    except UnicodeEncodeError:
+        pass
+    return f"filename*=utf-8''{quote(name.encode('utf-8', 'surrogateescape'), safe='')}".encode()
+
+
+def _read(answer: httpx.Response, limit: int) -> bytes:
+    """A bounded body, as it came over the wire."""
+    return b"".join(_bounded(answer, limit))
+
+
+def _bounded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
+    if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
+        raise TransportRefused("SHS: a compressed answer, which wasn't asked for: refused unread")
+    got = 0
+    for chunk in answer.iter_raw():
+        got += len(chunk)
+        if limit and got > limit:
+            raise TransportRefused(f"SHS: an answer of more than {limit} bytes where a short one belongs")
+        yield chunk
+
+
+def _boundary(answer: httpx.Response) -> tuple[str, Iterator[bytes]]:
+    """The boundary of a message's parts, and its body from there: its headers stand in HTTP's, or in itself."""
+    kind = answer.headers.get("Content-Type", "")
+    chunks = _bounded(answer, 0)
+    if kind.lower().startswith("multipart/"):
+        headers = parse_headers(b"Content-Type: " + kind.encode("iso-8859-1", "replace") + b"\r\n\r\n")
+    else:
+        held = b""
+        while b"\r\n\r\n" not in held and len(held) < LABEL:
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            held += chunk
+        head, _, rest = held.partition(b"\r\n\r\n")
+        headers = parse_headers(head + b"\r\n\r\n")
+        chunks = _after(rest, chunks)
+    boundary = headers.get_boundary()
+    if headers.get_content_maintype() != "multipart" or not boundary:
+        raise TransportRefused("SHS: an answer that is no message. Next: look where the connection's address leads")
+    return boundary, chunks
+
+
+def _after(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from chunks
+
+
+def _certain(error: BaseException, doing: str) -> None:
+    """Faults of TLS are final, and say so."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise TransportRefused(
+                f"{doing}: the node's certificate is not good (OpenSSL's code {cause.verify_code}). Next: have the "
+                "certificate, or ours of the authority, renewed"
+            ) from None
+        if isinstance(cause, ssl.SSLError) and "ALERT" in str(cause.reason or ""):
+            raise TransportRefused(
+                f"{doing}: the node doesn't take our certificate. Next: look whether it has expired, and whether the "
+                "node's operator knows it"
+            ) from None
+        cause = cause.__cause__ or cause.__context__
+
+
+@contextmanager
+def _said(doing: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """httpx's faults as ours."""
+    import httpx
+
+    try:
+        yield
+    except passes:
+        raise
+    except httpx.TransportError as error:
+        _certain(error, doing)
+        raise TransportError(f"{doing}: the connection broke") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
+        raise TransportRefused(f"{doing}: no answer that HTTP allows. Next: look at the connection's address") from None

@@ -1,0 +1,452 @@
+"""An X.400 user behind a MIXER gateway (RFC 2156): files as body parts, out over SMTP, in over IMAP, both over TLS.
+
+Out: one message with one file, as RFC 2045's base64, written as it is read from the disk. Its Message-ID is made of the
+interchange and a keyed hash: the same for every attempt, and not to be guessed, so that a report that names it comes
+from somebody who has had the message. A delivery report (RFC 3461) and a receipt notification (RFC 8098) are asked for.
+Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows:
+``Unknown``.
+
+In: the partner's messages with one file each. Of several with files of one name the oldest is shown, the others when
+that one has been archived. Mails of others, or with several files, are refused by name, and stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import smtplib
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.header import Header
+from email.utils import formatdate, parseaddr
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from urllib.parse import quote
+
+from slussen.errors import TransportError, TransportRefused
+from slussen.keys import keyed
+from slussen.transports import TIMEOUT, Entry, Message, Missing, Notice, Sink, Unknown, in_order, matches
+from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
+from slussen.transports.oraddress import same, to_smtp
+from slussen.transports.reports import Report, delivery_report, read_report, to_xtext
+
+if TYPE_CHECKING:
+    from slussen.transports.imap import Leaf, Mail, Mailbox
+
+SLICE = 1 << 16  # bytes that one step of sending may take its time over
+SMALL = 1 << 16  # bytes of a report's parts
+COUNTED = 1 << 20  # encoded bytes up to which a part is decoded to know its size
+QUEUED = re.compile(rb"queued as ([A-Za-z0-9]{4,40})")
+UNQUOTED = re.compile(r'[\x00-\x1f"\\]')
+MDN_SENT = "$MDNSent"  # RFC 3503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who we are at the gateway, and whom we write to; addresses in X.400 form, or SMTP's.
+
+    ``ca`` is a file of certificates to trust instead of the system's; ``confirms``: do we send receipt notifications
+    to the partner who asks for them?
+    """
+
+    host: str
+    port: int = 587
+    user: str = ""
+    password: str = ""
+    imap_host: str
+    imap_port: int = 993
+    mailbox: str = "INBOX"
+    archive: str = "Archive"
+    originator: str
+    recipient: str
+    gateway: str
+    ca: str = ""
+    confirms: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    mail: Mail
+    leaf: Leaf
+    refused: str = ""
+
+
+class X400:
+    """Messages to and from one partner through one gateway. It connects when it has to."""
+
+    resends = False
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._from = to_smtp(account.originator, account.gateway)
+        self._to = to_smtp(account.recipient, account.gateway)
+        self._opened: Mailbox | None = None
+        self._files: dict[str, _File] | None = None
+
+    # out
+
+    def message_id(self, interchange: str) -> str:
+        secret = next(iter(keyed([f"message {interchange}"])))[:24]
+        plain = re.sub(r"[^A-Za-z0-9._-]", "-", interchange)[:200]
+        return f"<{plain}.{secret}@{self._from.rpartition('@')[2]}>"
+
+    def send(self, message: Message, source: BinaryIO) -> str:
+        boundary = f"=_{message.sha256[:48]}"
+        head = self._headers(message, boundary).encode("ascii")
+        size = len(head) + base64_size(message.bytes) + len(boundary) + 8
+        return self._hand_over(
+            message.id, chain([head], _counted(source, message), [f"--{boundary}--\r\n".encode()]), size
+        )
+
+    def _headers(self, message: Message, boundary: str) -> str:
+        name = quote(message.name.encode("utf-8", "surrogateescape"), safe="")
+        answers = f"In-Reply-To: {message.answers}\r\nReferences: {message.answers}\r\n" if message.answers else ""
+        return (
+            f"Message-ID: {message.id}\r\n"
+            f"Date: {formatdate()}\r\n"
+            f"From: {self._from}\r\n"
+            f"To: {self._to}\r\n"
+            f"Subject: {Header(message.name, 'utf-8', maxlinelen=200).encode(linesep=chr(13) + chr(10))}\r\n"
+            f"{answers}"
+            f"Disposition-Notification-To: {self._from}\r\n"
+            "MIME-Version: 1.0\r\n"
+            f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
+            f"--{boundary}\r\n"
+            "Content-Type: application/octet-stream\r\n"
+            f"Content-Disposition: attachment; size={message.bytes};\r\n filename*=utf-8''{name}\r\n"
+            "Content-Transfer-Encoding: base64\r\n\r\n"
+        )
+
+    def _hand_over(self, identity: str, body: Iterable[bytes], size: int) -> str:
+        """A message with an identity asks for a report; one without is a report itself, and comes from nobody."""
+        smtp = self._connected()
+        try:
+            with _said("handing a message over"):
+                known = smtp.esmtp_features
+                mail, rcpt = f"FROM:<{self._from if identity else ''}>", f"TO:<{self._to}>"
+                if "size" in known:
+                    mail += f" SIZE={size}"
+                if "dsn" in known and identity:
+                    mail += f" RET=HDRS ENVID={to_xtext(identity)}"
+                    rcpt += f" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;{to_xtext(self._to)}"
+                elif "dsn" in known:
+                    rcpt += " NOTIFY=NEVER"
+                _expect(smtp.docmd("MAIL", mail), 250)
+                _expect(smtp.docmd("RCPT", rcpt), 250, 251)
+                _expect(smtp.docmd("DATA"), 354)
+                assert smtp.sock is not None
+                for chunk in body:
+                    view = memoryview(chunk)
+                    for start in range(0, len(view), SLICE):
+                        smtp.sock.sendall(view[start : start + SLICE])
+            try:
+                smtp.sock.sendall(b".\r\n")  # from here it may be theirs
+                code, text = smtp.getreply()
+            except (OSError, smtplib.SMTPException):
+                raise Unknown("the message was handed over to the gateway, and its reply was lost") from None
+            with _said("handing a message over"):
+                _expect((code, text), 250)
+            queued = QUEUED.search(text)
+            return queued[1].decode() if queued else ""
+        finally:
+            with suppress(OSError, smtplib.SMTPException):
+                smtp.close()
+
+    def _connected(self) -> smtplib.SMTP:
+        a = self._account
+        smtp = smtplib.SMTP(timeout=TIMEOUT)
+        try:
+            with _said(f"connecting to {a.host}"):
+                _expect(smtp.connect(a.host, a.port), 220)
+                _expect(smtp.ehlo(), 250)
+                smtp._host = a.host  # type: ignore[attr-defined]  # the name that its certificate must have
+                _expect(smtp.starttls(context=self._context()), 220)
+                _expect(smtp.ehlo(), 250)
+                if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
+                    smtp.login(a.user, a.password)
+        except BaseException:
+            smtp.close()
+            raise
+        return smtp
+
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._account.ca or None)
+
+    # in
+
+    @property
+    def _mailbox(self) -> Mailbox:
+        from slussen.transports.imap import Mailbox
+
+        if self._opened is None:
+            a = self._account
+            self._opened = Mailbox(
+                a.imap_host, a.imap_port, a.user, a.password, self._context(), a.mailbox, a.archive
+            )  # fmt: skip
+        return self._opened
+
+    def entries(self, pattern: str) -> list[Entry]:
+        return in_order(self._entry(n, f) for n, f in self._listed().items() if matches(n, pattern))
+
+    def stat(self, name: str) -> Entry | None:
+        file = self._listed().get(name)
+        return self._entry(name, file) if file else None
+
+    def _entry(self, name: str, file: _File) -> Entry:
+        size = 0 if file.refused else self._size(file)
+        answers = re.search(r"<[^<>\s]+>", str(file.mail.headers.get("In-Reply-To", "")))
+        return Entry(name, size, f"{self._mailbox.validity}.{file.mail.uid}", answers[0] if answers else "")
+
+    def _listed(self) -> dict[str, _File]:
+        """The oldest file of each name; the partner's before anybody's."""
+        found: dict[str, _File] = {}
+        for mail in self._mailbox.mails():
+            for name, file in self._in(mail):
+                if name not in found or (found[name].refused and not file.refused):
+                    found[name] = file
+        self._files = found
+        return found
+
+    def _in(self, mail: Mail) -> Iterator[tuple[str, _File]]:
+        named = [(name, leaf) for leaf in mail.leaves if (name := _name(leaf))]
+        if mail.report:
+            return
+        refused = ""
+        if not same(_sender(mail), self._to):
+            refused = "is of another sender than the partner"
+        elif mail.too_deep:
+            refused = "has parts too deep in each other"
+        elif len(named) > 1:
+            refused = "has several files, and no more than one may come in a message"
+        for name, leaf in named:
+            yield name, _File(mail, leaf, refused)
+
+    def _size(self, file: _File) -> int:
+        """The decoded size, which no server tells: told by how its lines lie, or by decoding it."""
+        leaf, encoding = file.leaf, file.leaf.encoding.lower()
+        if encoding in ("7bit", "8bit", "binary", ""):
+            return leaf.size
+        if encoding == "base64" and leaf.size > COUNTED and (size := self._by_its_lines(file)) is not None:
+            return size
+        return sum(map(len, self._decoded(file)))
+
+    def _by_its_lines(self, file: _File) -> int | None:
+        """The size of base64 in lines of one length, looked at in five places; None when they differ."""
+        head = self._piece(file, 0, 1024)
+        line = head.find(b"\r\n")
+        if line <= 0 or line % 4:
+            return None
+        every = line + 2
+        for n in range(1, 5):
+            start = file.leaf.size * n // 5 // every * every
+            if self._piece(file, start + line, 2) != b"\r\n":
+                return None
+        start = (file.leaf.size - 1) // every * every
+        last = self._piece(file, start, every).rstrip(b"\r\n")
+        if b"\n" in last or len(last) % 4:
+            return None
+        return start // every * line // 4 * 3 + len(last) // 4 * 3 - last.count(b"=")
+
+    def _piece(self, file: _File, start: int, size: int) -> bytes:
+        return b"".join(self._mailbox.pieces(file.mail.uid, file.leaf.number, start, size))
+
+    def _decoded(self, file: _File) -> Iterator[bytes]:
+        decoder = Decoder(file.leaf.encoding)
+        for piece in self._mailbox.pieces(file.mail.uid, file.leaf.number):
+            yield decoder.decode(piece)
+        yield decoder.finish()
+
+    def fetch(self, name: str, sink: Sink) -> None:
+        file = self._file(name)
+        if file.refused:
+            raise TransportRefused(
+                f"{name}: the mail that brings it {file.refused}. Next: look at it in the mailbox, and move it away"
+            )
+        said, got = self._size(file), 0
+        for piece in self._decoded(file):
+            sink.write(piece)
+            got += len(piece)
+        if got != said:
+            raise TransportError(f"{name}: {said} bytes announced, {got} came")
+
+    def _file(self, name: str) -> _File:
+        files = self._files if self._files is not None else self._listed()
+        if name not in files:
+            raise Missing(f"{name}: no message in the mailbox brings it")
+        return files[name]
+
+    def archive(self, name: str, seen: Entry | None = None) -> str:
+        """Moves the very message that was seen. The partner who has asked for a receipt notification gets it first."""
+        uid = int(seen.modified.rpartition(".")[2]) if seen else self._file(name).mail.uid
+        if seen and seen.modified != f"{self._mailbox.validity}.{uid}":
+            raise TransportError(f"{name}: the mailbox has been made anew; the next look finds the message")
+        mail = next((m for m in self._mailbox.mails() if m.uid == uid), None)
+        if mail is None:
+            raise Missing(f"{name}: its message is not in the mailbox any more")
+        self._confirm(mail)
+        self._mailbox.move(uid)
+        self._files = None
+        return f"{self._account.archive}/{name}"
+
+    def _confirm(self, mail: Mail) -> None:
+        """The receipt notification that the partner has asked for: to himself, whatever the request says (RFC 8098)."""
+        wanted = parseaddr(str(mail.headers.get("Disposition-Notification-To", "")))[1]
+        about = str(mail.headers.get("Message-ID", "")).strip()
+        if not (self._account.confirms and wanted and about) or MDN_SENT.lower() in mail.flags:
+            return
+        if same(wanted, self._to):
+            body = self._notification(about)
+            self._hand_over("", [body], len(body))
+        self._mailbox.flag(mail.uid, MDN_SENT)
+
+    def _notification(self, about: str) -> bytes:
+        boundary = f"=_{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:48]}"
+        about = re.sub(r"[^!-~]", "", about)
+        return (
+            f"Message-ID: {self.message_id(f'read {about}')}\r\n"
+            f"Date: {formatdate()}\r\n"
+            f"From: {self._from}\r\n"
+            f"To: {self._to}\r\n"
+            "Subject: Receipt\r\n"
+            f"In-Reply-To: {about}\r\n"
+            "MIME-Version: 1.0\r\n"
+            "Content-Type: multipart/report; report-type=disposition-notification;\r\n"
+            f' boundary="{boundary}"\r\n\r\n'
+            f"--{boundary}\r\nContent-Type: text/plain\r\n\r\nThe file has been received.\r\n\r\n"
+            f"--{boundary}\r\nContent-Type: message/disposition-notification\r\n\r\n"
+            f"Final-Recipient: rfc822;{self._from}\r\n"
+            f"Original-Message-ID: {about}\r\n"
+            "Disposition: automatic-action/MDN-sent-automatically; processed\r\n\r\n"
+            f"--{boundary}--\r\n"
+        ).encode("ascii", "replace")
+
+    # receipts
+
+    def notices(self) -> list[Notice]:
+        """Reports on messages to other partners, whose mailbox this may be too, are left to them."""
+        found = (self._notice(mail) for mail in self._mailbox.mails() if mail.report)
+        return [notice for notice in found if notice is not None]
+
+    def _notice(self, mail: Mail) -> Notice | None:
+        reference, report = self._reference(mail), self._report(mail)
+        kind: Literal["delivery", "read"] = "read" if mail.report == "disposition-notification" else "delivery"
+        if report is None:
+            return Notice(reference, "", kind, "rejected", "unparsable")
+        if report.recipient and not same(report.recipient, self._to):
+            return None
+        if kind == "read" and not same(_sender(mail), self._to):
+            return Notice(reference, "", kind, "rejected", "from a stranger")
+        return Notice(reference, report.about, report.kind, report.outcome, report.detail)
+
+    def _reference(self, mail: Mail) -> str:
+        identity = str(mail.headers.get("Message-ID", "")).strip()
+        return identity[:990] if identity else f"{self._mailbox.validity}.{mail.uid}"
+
+    def _report(self, mail: Mail) -> Report | None:
+        by_type = {leaf.type: leaf for leaf in mail.leaves}
+        try:
+            match mail.report:
+                case "delivery-status":
+                    status = self._small(mail, by_type.get("message/delivery-status"))
+                    back = by_type.get("text/rfc822-headers") or by_type.get("message/rfc822")
+                    return delivery_report(status, self._small(mail, back))
+                case "disposition-notification":
+                    return read_report(self._small(mail, by_type.get("message/disposition-notification")))
+        except TransportRefused:  # what isn't in its own encoding
+            pass
+        return None
+
+    def _small(self, mail: Mail, leaf: Leaf | None) -> bytes:
+        """The first bytes of a part: what is looked for stands there."""
+        if leaf is None:
+            return b""
+        decoder = Decoder(leaf.encoding)
+        raw = b"".join(self._mailbox.pieces(mail.uid, leaf.number, 0, SMALL))
+        return decoder.decode(raw) + (b"" if leaf.size > SMALL else decoder.finish())
+
+    def settle(self, notice: Notice) -> None:
+        for mail in self._mailbox.mails():
+            if mail.report and self._reference(mail) == notice.reference:
+                self._mailbox.move(mail.uid)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _counted(source: BinaryIO, message: Message) -> Iterator[bytes]:
+    """The file as base64; what is no longer, or not yet, as long as it was announced never gets its last line."""
+    counted = _Counted(source)
+    yield from base64_lines(counted)  # type: ignore[arg-type]
+    if counted.bytes != message.bytes:
+        raise TransportError(f"the payload has {counted.bytes} bytes, not {message.bytes}; nothing was sent")
+
+
+class _Counted:
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.bytes = source, 0
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read(size)
+        self.bytes += len(data)
+        return data
+
+
+def _name(leaf: Leaf) -> str:
+    """The name of a part's file, put together again from a structure's parameters."""
+    for kind, parameters in (("attachment", leaf.disposition), ("", leaf.parameters)):
+        wanted = {k: v for k, v in parameters.items() if k.startswith(("filename", "name"))}
+        if wanted:
+            listed = "".join(f'; {k}="{UNQUOTED.sub("?", v)}"' for k, v in wanted.items())
+            header = "Content-Disposition: attachment" if kind else "Content-Type: application/octet-stream"
+            return filename(parse_headers(f"{header}{listed}\r\n\r\n".encode()))
+    return ""
+
+
+def _sender(mail: Mail) -> str:
+    value = str(mail.headers.get("From", ""))
+    quoted = re.search(r'<?("(?:[^"\\]|\\.)*"@[A-Za-z0-9.-]+)>?\s*$', value)
+    return quoted[1] if quoted else parseaddr(value)[1]
+
+
+def _expect(reply: tuple[int, bytes], *good: int) -> None:
+    if reply[0] not in good:
+        raise smtplib.SMTPResponseException(*reply)
+
+
+@contextmanager
+def _said(doing: str) -> Iterator[None]:
+    """Faults of the way to the gateway as ours, by their codes: a gateway's words may quote anything."""
+    try:
+        yield
+    except (TransportError, TransportRefused):
+        raise
+    except ssl.SSLCertVerificationError as error:
+        raise TransportRefused(
+            f"{doing}: the gateway's certificate is not good (OpenSSL's code {error.verify_code}). Next: have the "
+            "certificate, or ours of the authority, renewed"
+        ) from None
+    except smtplib.SMTPNotSupportedError:
+        raise TransportRefused(f"{doing}: the gateway speaks no TLS; nothing is sent in the clear") from None
+    except smtplib.SMTPResponseException as error:
+        enhanced = re.match(rb"[245]\.\d{1,3}\.\d{1,3}", _bytes(error.smtp_error))
+        code = f"{error.smtp_code}{f' {enhanced[0].decode()}' if enhanced else ''}"
+        if 500 <= error.smtp_code < 600:
+            raise TransportRefused(f"{doing}: refused with {code}") from None
+        raise TransportError(f"{doing}: put off with {code}") from None
+    except (smtplib.SMTPException, OSError) as error:
+        number = getattr(error, "errno", None)
+        raise TransportError(f"{doing}: the connection broke{f' (errno {number})' if number else ''}") from None
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "replace")

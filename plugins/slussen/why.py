@@ -1,0 +1,135 @@
+"""Why an integration's day is as it is: its schedule and its ledger, told in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from slussen.lateness import STOCKHOLM, resolve
+from slussen.ledger.intervals import interval_of, newest, of_intervals, wanted
+from slussen.ledger.states import fold
+from slussen.sentences import RUNBOOK, clock, ending, story
+from slussen.standing import expects, failure, is_often
+
+if TYPE_CHECKING:
+    from slussen.catalogue import Row
+    from slussen.ledger import Event, Ledger
+
+
+@dataclass
+class Chapter:
+    """One interval, or one interchange of a day: its state and its sentences. ``interchange`` is empty for none."""
+
+    state: str
+    sentences: list[str]
+    interchange: str = ""
+    start: datetime | None = None
+
+
+@dataclass
+class Answer:
+    """What is to be said of an integration's day."""
+
+    key: str
+    day: date
+    chapters: list[Chapter] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "date": f"{self.day}",
+            "chapters": [
+                {
+                    "interchange": c.interchange or None,
+                    "start": c.start.astimezone(STOCKHOLM).isoformat() if c.start else None,
+                    "state": c.state,
+                    "sentences": c.sentences,
+                }
+                for c in self.chapters
+            ],
+        }
+
+
+def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answer:
+    """The chain of the intervals that began on this Stockholm day; without a day, on that of the latest one."""
+    from slussen.timetables import at
+
+    if on is None:
+        latest = row.timetable.latest(now) if row.timetable is not None else None
+        on = (latest.start if latest is not None else now).astimezone(STOCKHOLM).date()
+    answer = Answer(row.key, on)
+    if row.timetable is None:
+        found = newest(ledger, [row.key]).get(row.key, [])
+        answer.chapters += [_told(events, on) for events in found]
+        if not found:
+            answer.chapters.append(Chapter("by hand", [f"{row.key} is started by hand, and hasn't been"]))
+        return answer
+    midnight, end = at(on, "00:00"), at(on + timedelta(days=1), "00:00")
+    starts = [
+        datetime.fromtimestamp(i.start.timestamp(), UTC)
+        for i in (row.timetable.runs(on) if row.timetable.runs_on(on) else [])
+    ]
+    found = of_intervals(ledger, [wanted(row.integration, starts or [midnight], end)]).get(row.key, [])
+    for start in [] if is_often(row) else starts:
+        mine = [events for events in found if (interval_of(events) or start) == start]
+        found = [events for events in found if events not in mine]
+        answer.chapters += [_told(events, on) for events in mine] or [_nothing(row, start, now, on)]
+    if is_often(row):
+        found = [events for events in found if fold(events).state != "skipped"]
+    answer.chapters += [_told(events, on) for events in found]
+    if not answer.chapters:
+        answer.chapters.append(_no_run(row, on, now))
+    return answer
+
+
+def _told(events: list[Event], on: date) -> Chapter:
+    made, failed = fold(events), failure(events) is not None
+    sentences = [*story(events, on), ending(events, failed)]
+    return Chapter("failed" if failed else made.state, sentences, made.id, interval_of(events))
+
+
+def _no_run(row: Row, on: date, now: datetime) -> Chapter:
+    """No interval begins on this day, or nothing came at any of its many looks."""
+    assert row.timetable is not None
+    if row.timetable.runs_on(on):
+        return Chapter("nothing came", [f"{row.key} is looked for {row.schedule}: nothing came on {on}"])
+    following = row.timetable.following(datetime.combine(on, datetime.min.time(), STOCKHOLM))
+    then = f"; the next run is {following.start.astimezone(STOCKHOLM):%A %Y-%m-%d %H:%M}" if following else ""
+    reason = f"{row.key} is not scheduled on {on}, a {row.timetable.why_not(on)}: it runs {row.schedule}{then}"
+    return Chapter("not scheduled", [reason])
+
+
+def _nothing(row: Row, start: datetime, now: datetime, on: date) -> Chapter:
+    """An interval of which the ledger has nothing."""
+    assert row.timetable is not None
+    if row.since is not None and start < row.since:
+        return Chapter("not ours", [f"{row.key} is ours from {row.since.astimezone(STOCKHOLM):%Y-%m-%d %H:%M} on"])
+    interval = next(iter(row.timetable.between(start, start + timedelta(seconds=1))))
+    times = row.integration.times
+    source = row.integration.source
+    closes = datetime.fromtimestamp(row.timetable.closes(interval).timestamp(), UTC)
+    what = "nothing" if source.transport == "database" else f"no file {source.name} at {source.connection}"
+    opens = f"its window opens {clock(start, on)}" if interval.end > start else f"it runs {clock(start, on)}"
+    if now < start:
+        return Chapter("waiting", [f"{opens}: that is still to come"], start=start)
+    if now < closes:
+        sentences = [f"{opens}, and is open until {clock(closes, on)}: {what} has come yet"]
+        if times is not None:
+            cutoff = resolve(times, start).cutoff
+            sentences.append(f"its cut-off {'is' if now < cutoff else 'was'} {clock(cutoff, on)}")
+        return Chapter("waiting", sentences, start=start)
+    closed = f"its window closed {clock(closes, on)} with {what}"
+    if interval.end <= start:
+        closed = f"its run of {clock(start, on)} left nothing in the ledger: {what}"
+    if not expects(row):
+        return Chapter("nothing came", [closed, "that is fine: a missing file is passed over"], start=start)
+    return Chapter(
+        "missed",
+        [
+            closed,
+            "it never ran, or was stopped before it wrote anything: the scheduler was down, its DAG was paused, or "
+            f"a task before it failed. It is not made up ({RUNBOOK}#missed)",
+        ],
+        start=start,
+    )

@@ -1,0 +1,610 @@
+"""X.400 and SHS against the sandbox's gateway and node: the same behaviours of both, then what is each one's own."""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import shs_node, x400_gateway
+from sandbox.certificates import Authority
+from sandbox.faults import Fault
+from sandbox.proxy import Cut, Proxy
+from slussen.errors import CallError, TransportError, TransportRefused
+from slussen.transports import Missing, Unknown, oraddress, shs_label
+from slussen.transports.mime import Decoder, base64_lines, base64_size, parts
+from slussen.transports.reports import delivery_report, read_report
+from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
+
+NAME, CONTENT = "SVÅR 1.TXT", random.Random(1809).randbytes(300_007)
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    with RIGS[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Rig]:
+    with RIGS["x400"](tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Rig]:
+    with RIGS["shs"](tmp_path) as made:
+        yield made
+
+
+def fetched(partner: Any, name: str = NAME) -> bytes:
+    sink = BytesIO()
+    partner.fetch(name, sink)
+    return sink.getvalue()
+
+
+# the same of both
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x1a\x0d\x0a.\r\n.\r\n--=_b\r\n", CONTENT], ids=["empty", "odd", "big"])
+def test_a_file_arrives_byte_for_byte_under_its_name(rig: Rig, content: bytes) -> None:
+    with rig.open() as partner:
+        assert hand_over(partner, content)
+    (arrived,) = rig.arrived()
+    assert (arrived.name, arrived.read()) == ("FRÅGA 1.TXT", content)
+
+
+def test_a_message_has_the_same_id_in_every_attempt_and_nobody_guesses_it(rig: Rig) -> None:
+    with rig.open() as one, rig.open() as other:
+        assert one.message_id("skv-1") == other.message_id("skv-1") != one.message_id("skv-2")
+        assert len(one.message_id("skv-1")) > 30
+
+
+def test_a_reply_that_is_lost_is_unknown_and_the_message_is_there(rig: Rig) -> None:
+    rig.faults.set(Fault(kind="swallow", on="send", times=1))
+    with rig.open() as partner, pytest.raises(Unknown):
+        hand_over(partner, CONTENT)
+    assert len(rig.arrived()) == 1
+
+
+@pytest.mark.parametrize("after", [1, 100, 100_000])
+def test_a_connection_that_breaks_midway_has_certainly_not_delivered(rig: Rig, after: int) -> None:
+    rig.faults.set(Fault(kind="drop", on="send", bytes=after, times=1))
+    big = CONTENT * 20  # more than the buffers on the way hold
+    with rig.open() as partner:
+        with pytest.raises(TransportError) as caught:
+            hand_over(partner, big)
+        assert not isinstance(caught.value, Unknown)
+        assert rig.arrived() == []
+        hand_over(partner, big)
+    assert [a.read() == big for a in rig.arrived()] == [True]
+
+
+@pytest.mark.parametrize("kind", ["busy", "full"])
+def test_what_is_put_off_may_be_tried_again(rig: Rig, kind: Any) -> None:
+    rig.faults.set(Fault(kind=kind, on="send", bytes=1000, times=1))
+    with rig.open() as partner:
+        with pytest.raises(TransportError):
+            hand_over(partner, CONTENT)
+        hand_over(partner, CONTENT)
+    assert len(rig.arrived()) == 1
+
+
+def test_what_is_refused_for_good_is_final(rig: Rig) -> None:
+    rig.faults.set(Fault(kind="refuse", on="send"))
+    with rig.open() as partner, pytest.raises(TransportRefused):
+        hand_over(partner, CONTENT)
+    assert rig.arrived() == []
+
+
+def test_a_payload_that_is_not_as_long_as_announced_is_not_sent(rig: Rig) -> None:
+    with rig.open() as partner:
+        for short in (CONTENT[:-1], CONTENT + b"x"):
+            with pytest.raises(TransportError, match="nothing was sent"):
+                partner.send(message(partner, CONTENT), BytesIO(short))
+    assert rig.arrived() == []
+
+
+def test_a_file_is_listed_fetched_and_archived(rig: Rig) -> None:
+    rig.send(NAME, CONTENT)
+    with rig.open() as partner:
+        (entry,) = partner.entries("SVÅR*.TXT")
+        assert (entry.name, entry.size, partner.stat(NAME)) == (NAME, len(CONTENT), entry)
+        assert fetched(partner) == CONTENT
+        assert partner.archive(NAME, entry)
+        assert partner.entries("*") == []
+        assert partner.stat(NAME) is None
+        with pytest.raises(Missing):
+            fetched(partner)
+
+
+def test_names_match_patterns_and_others_stay(rig: Rig) -> None:
+    for name in ("KIR1.TXT", "KIR2.TXT", "annat.txt"):
+        rig.send(name, name.encode())
+    with rig.open() as partner:
+        assert [e.name for e in partner.entries("KIR?.TXT")] == ["KIR1.TXT", "KIR2.TXT"]
+
+
+def test_of_files_with_one_name_the_oldest_comes_first_and_the_others_after_it(rig: Rig) -> None:
+    contents = [b"first", b"second, longer", b"third"]
+    for content in contents:
+        rig.send(NAME, content)
+    with rig.open() as partner:
+        for content in contents:
+            (entry,) = partner.entries("*")
+            assert fetched(partner) == content
+            partner.archive(NAME, entry)
+        assert partner.entries("*") == []
+
+
+def test_what_was_seen_is_archived_and_not_what_has_its_name_now(rig: Rig) -> None:
+    rig.send(NAME, b"first")
+    rig.send(NAME, b"second")
+    with rig.open() as partner:
+        (first,) = partner.entries("*")
+        partner.archive(NAME, first)
+        (second,) = partner.entries("*")
+        if rig.kind == "x400":
+            with pytest.raises(Missing):
+                partner.archive(NAME, first)
+        else:
+            partner.archive(NAME, first)  # acknowledged already
+        assert partner.entries("*") == [second]
+
+
+def test_an_answer_says_which_message_it_answers(rig: Rig) -> None:
+    with rig.open() as partner:
+        hand_over(partner, CONTENT)
+        asked = partner.message_id("skv-1")
+        rig.send(NAME, b"svar", answers=asked)
+        rig.send("annat.txt", b"inget svar")
+        assert {e.name: e.answers for e in partner.entries("*")} == {NAME: asked, "annat.txt": ""}
+
+
+def test_a_download_that_breaks_is_no_file(rig: Rig) -> None:
+    rig.send(NAME, CONTENT)
+    with rig.open() as partner:
+        (entry,) = partner.entries("*")
+    rig.faults.set(Fault(kind="drop", on="get", bytes=2000, times=1))
+    with rig.open() as partner, pytest.raises((TransportError, TransportRefused)):
+        fetched(partner)
+    with rig.open() as partner:
+        assert fetched(partner) == CONTENT
+        assert partner.entries("*") == [entry]
+
+
+def test_a_file_from_a_stranger_is_refused_by_name_and_never_hides_the_partners(rig: Rig) -> None:
+    rig.send(NAME, b"forged", stranger=True)
+    rig.send("forged.txt", b"forged", stranger=True)
+    rig.send(NAME, b"real")
+    with rig.open() as partner:
+        assert fetched(partner) == b"real"
+        with pytest.raises(TransportRefused, match="another sender"):
+            fetched(partner, "forged.txt")
+        assert len(partner.entries("*")) == 2, "it stays where it is"
+
+
+def test_receipts_are_read_matched_and_put_away(rig: Rig) -> None:
+    rig.play("none")
+    with rig.open() as partner:
+        hand_over(partner, CONTENT)
+        identity = partner.message_id("skv-1")
+        assert partner.notices() == []
+        rig.receipt(identity)
+        rig.receipt(identity, "rejected")
+        good, bad = partner.notices()
+        assert (good.about, good.kind, good.outcome) == (identity, "delivery", "accepted")
+        assert (bad.about, bad.outcome) == (identity, "rejected")
+        assert bad.detail in ("failed 5.1.1", "IllegalDatapartContent")
+        partner.settle(good)
+        assert partner.notices() == [bad]
+        partner.settle(bad)
+        partner.settle(bad)
+        assert partner.notices() == []
+
+
+def test_a_partner_that_is_not_there_passes(rig: Rig) -> None:
+    rig.faults.set(Fault(kind="drop", on="connect"))
+    with rig.open() as partner, pytest.raises(TransportError):
+        hand_over(partner, CONTENT)
+
+
+@pytest.mark.parametrize("expired", [True, False])
+def test_a_certificate_that_is_not_good_is_refused_before_anything_is_sent(
+    rig: Rig, expired: bool, tmp_path: Path
+) -> None:
+    ours = Authority(tmp_path / "certificates")
+    authority = ours if expired else Authority(tmp_path / "others")
+    bad = authority.issue("bad", hosts=("127.0.0.1",), expired=expired)
+    running = x400_gateway.running if rig.kind == "x400" else shs_node.running
+    with running(tmp_path / "bad", bad) as server:  # type: ignore[operator]
+        where = {"url": server.url} if rig.kind == "shs" else {"port": server.smtp_port, "imap_port": server.imap_port}
+        with rig.open(**where) as partner:
+            with pytest.raises(TransportRefused, match="certificate is not good"):
+                hand_over(partner, CONTENT)
+            with pytest.raises(TransportRefused, match="certificate is not good"):
+                partner.entries("*")
+    assert rig.arrived() == []
+
+
+# X.400
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes"),
+    [
+        ("/G=Andy/S=Wharol/O=MMNY/ADMD=ATT/C=US/", {"G": "Andy", "S": "Wharol", "O": "MMNY", "ADMD": "ATT", "C": "US"}),
+        ("/S=A$/B$=C$$D$*/C=SE/", {"S": "A/B=C$D*", "C": "SE", "ADMD": " "}),
+        ("G=Anna; S=Ek; O=CSN; OU=Syd; P=CSN; A= ; C=SE",
+         {"G": "Anna", "S": "Ek", "O": "CSN", "OU1": "Syd", "PRMD": "CSN", "ADMD": " ", "C": "SE"}),
+        ("/dd.fax=08 123/o=Stockholms  stad/prmd=x/c=se/",
+         {"DD.fax": "08 123", "O": "Stockholms stad", "PRMD": "x", "ADMD": " ", "C": "se"}),
+    ],
+)  # fmt: skip
+def test_an_address_is_read_in_both_forms_and_written_back(text: str, attributes: dict[str, str]) -> None:
+    assert oraddress.parse(text) == attributes
+    assert oraddress.parse(oraddress.slashed(attributes)) == attributes
+    assert oraddress.parse(oraddress.labelled(attributes)) == attributes
+    smtp = oraddress.to_smtp(text, "gw.example.org")
+    assert smtp.startswith('"/')
+    assert oraddress.same(smtp, text)
+
+
+@pytest.mark.parametrize("text", ["", "/", "CSN", "/O=CSN", "/X=1/", "/O=a/O=b/", "/O=å/C=SE/", "/O=a$", "x@y@z", "/="])
+def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
+    if text == "/O=CSN":  # its last slash may be missing
+        assert oraddress.parse(text) == {"O": "CSN"}
+        return
+    with pytest.raises(CallError) as caught:
+        oraddress.to_smtp(text, "gw.example.org")
+    assert "CSN" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 114, 57 * 16 * 1024, 57 * 16 * 1024 + 1])
+def test_base64_lines_are_what_every_mail_reader_reads(size: int) -> None:
+    content = CONTENT[: min(size, len(CONTENT))] * (size // len(CONTENT) + 1)
+    content = content[:size]
+    made = b"".join(base64_lines(BytesIO(content)))
+    assert base64.b64decode(made) == content
+    assert len(made) == base64_size(size)
+    assert all(len(line) <= 76 for line in made.split(b"\r\n"))
+    decoder = Decoder("base64")
+    got = b"".join(decoder.decode(made[i : i + 1013]) for i in range(0, len(made), 1013)) + decoder.finish()
+    assert got == content
+
+
+@pytest.mark.parametrize("body", [b"QUJD!", b"QUI=QUI=", b"QU", "Åäö=".encode()])
+def test_what_is_no_base64_is_refused(body: bytes) -> None:
+    decoder = Decoder("base64")
+    with pytest.raises(TransportRefused):
+        (decoder.decode(body), decoder.decode(b"QUJD"), decoder.finish())
+
+
+def test_a_mail_in_any_encoding_is_fetched(gateway: Rig) -> None:
+    body = {"7bit": b"plain", "quoted-printable": b"=C5l=\r\n and", "base64": base64.b64encode(b"based")}
+    for encoding, encoded in body.items():
+        raw(gateway, f'Content-Type: text/plain; name="{encoding}"\r\nContent-Transfer-Encoding: {encoding}', encoded)
+    with gateway.open() as partner:
+        assert {e.name: e.size for e in partner.entries("*")} == {"7bit": 5, "quoted-printable": 6, "base64": 5}
+        got = {name: fetched(partner, name) for name in body}
+    assert got == {"7bit": b"plain", "quoted-printable": b"\xc5l and", "base64": b"based"}
+
+
+def raw(gateway: Rig, headers: str, body: bytes, sender: str = CSN) -> None:
+    head = f'From: "{sender}"@{x400_gateway.GATEWAY}\r\nMessage-ID: <{len(body)}.{headers[-9:]}@x>\r\n{headers}\r\n\r\n'
+    gateway.server.partners.mailboxes.add("INBOX", head.encode() + body)
+
+
+def test_base64_in_lines_of_any_length_has_its_size(gateway: Rig) -> None:
+    big = CONTENT * 5
+    for length in (60, 76, 4):
+        encoded = base64.b64encode(big)
+        lines = b"\r\n".join(encoded[i : i + length] for i in range(0, len(encoded), length))
+        raw(gateway, f'Content-Type: text/plain; name="{length}"\r\nContent-Transfer-Encoding: base64', lines)
+    half = len(encoded) // 8 * 4
+    uneven = b"\r\n".join((encoded[:half], *(encoded[i : i + 100] for i in range(half, len(encoded), 100))))
+    raw(gateway, 'Content-Type: text/plain; name="uneven"\r\nContent-Transfer-Encoding: base64', uneven)
+    with gateway.open() as partner:
+        for entry in partner.entries("*"):
+            assert entry.size == len(big), entry.name
+            assert fetched(partner, entry.name) == big
+
+
+def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:
+    part = b"--b\r\nContent-Disposition: attachment; filename=%s\r\n\r\nx\r\n"
+    raw(gateway, "Content-Type: multipart/mixed; boundary=b", part % b"a.txt" + part % b"b.txt" + b"--b--\r\n")
+    with gateway.open() as partner:
+        assert [e.name for e in partner.entries("*.txt")] == ["a.txt", "b.txt"]
+        with pytest.raises(TransportRefused, match="several files"):
+            fetched(partner, "a.txt")
+
+
+def test_parts_in_parts_are_found_and_too_many_of_them_refused(gateway: Rig) -> None:
+    for depth in (3, 15):
+        body = b"Content-Disposition: attachment; filename=%d.txt\r\n\r\nx" % depth
+        for n in range(depth):
+            body = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n%s\r\n--b%d--\r\n" % (n, n, body, n)
+        head, _, rest = body.partition(b"\r\n\r\n")
+        raw(gateway, head.decode(), rest)
+    with gateway.open() as partner:
+        assert fetched(partner, "3.txt") == b"x"
+        with pytest.raises(TransportRefused, match="too deep"):
+            fetched(partner, "15.txt")
+
+
+def test_the_partner_who_asks_for_it_is_told_that_his_file_was_received_once(gateway: Rig) -> None:
+    identity = gateway.send(NAME, CONTENT, wants_receipt=True)
+    gateway.send("utan.txt", CONTENT)
+    with gateway.open() as partner:
+        for entry in partner.entries("*"):
+            partner.archive(entry.name, entry)
+    (told,) = gateway.server.partners.arrived()
+    assert told.answers == identity
+    assert b"Original-Message-ID: " + identity.encode() in told.file.read_bytes()
+
+
+def test_a_receipt_is_sent_to_the_partner_only_whatever_the_request_says(gateway: Rig) -> None:
+    raw(gateway, f'Disposition-Notification-To: spy@example.org\r\nContent-Type: text/plain; name="{NAME}"', b"x")
+    with gateway.open() as partner:
+        (entry,) = partner.entries("*")
+        partner.archive(NAME, entry)
+    assert gateway.server.partners.arrived() == []
+
+
+def test_a_mail_moved_whose_reply_was_lost_is_not_lost(gateway: Rig) -> None:
+    gateway.send(NAME, CONTENT)
+    gateway.faults.set(Fault(kind="swallow", on="remove", times=1))
+    with gateway.open() as partner:
+        (entry,) = partner.entries("*")
+        with pytest.raises(TransportError):
+            partner.archive(NAME, entry)
+    with gateway.open() as partner:
+        assert partner.entries("*") == []
+    assert gateway.server.partners.mailboxes.numbers("Archive") == [1]
+
+
+def test_reports_that_cannot_be_read_are_about_nothing(gateway: Rig) -> None:
+    for kind in ("delivery-status", "disposition-notification"):
+        raw(
+            gateway,
+            f"Content-Type: multipart/report; report-type={kind}; boundary=b",
+            b"--b\r\n\r\n<html>\r\n--b--\r\n",
+        )
+    with gateway.open() as partner:
+        assert {(n.about, n.kind, n.detail) for n in partner.notices()} == {
+            ("", "delivery", "unparsable"), ("", "read", "unparsable"),
+        }  # fmt: skip
+
+
+def test_a_notification_from_a_stranger_is_about_nothing_and_reports_on_others_stay(gateway: Rig) -> None:
+    partners = gateway.server.partners
+    with gateway.open() as partner:
+        identity = partner.message_id("skv-1")
+        partners.notify(identity, recipient=CSN, sender=OTHER)
+        partners.report(identity, recipient=OTHER)
+        (forged,) = partner.notices()
+        assert (forged.about, forged.detail) == ("", "from a stranger")
+
+
+def test_a_report_by_its_returned_headers_alone_is_matched(gateway: Rig) -> None:
+    with gateway.open() as partner:
+        identity = partner.message_id("skv-1")
+        gateway.server.partners.report(identity, recipient=CSN, envelope=False)
+        assert [n.about for n in partner.notices()] == [identity]
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [("delivered", "accepted"), ("relayed", "accepted"), ("failed", "rejected"), ("delayed", "delayed")],
+)
+def test_what_a_delivery_report_says_is_read(action: str, outcome: str) -> None:
+    status = (
+        f"Reporting-MTA: x400; x\r\nOriginal-Envelope-Id: <a+2Bb@c>\r\n\r\nAction: {action} (ordet)\r\nStatus: 5.1.1"
+    )
+    report = delivery_report(status.encode(), b"")
+    assert report is not None
+    assert (report.about, report.outcome, report.detail) == ("<a+b@c>", outcome, f"{action} 5.1.1")
+
+
+@pytest.mark.parametrize("status", [b"", b"\xff\xfe", b"Reporting-MTA: x", b"A: b\r\n\r\nAction: eaten", b"<html>"])
+def test_what_is_no_delivery_report_says_nothing(status: bytes) -> None:
+    assert delivery_report(status, b"Message-ID: <a@b>\r\n") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("manual-action/MDN-sent-manually; displayed", "accepted"),
+        ("automatic-action/MDN-sent-automatically; processed/error", "with errors"),
+        ("automatic-action / MDN-sent-automatically ; deleted", "rejected"),
+        ("read it with pleasure", None),
+    ],
+)
+def test_what_a_notification_says_is_read(said: str, outcome: str | None) -> None:
+    report = read_report(f"Original-Message-ID: <a@b>\r\nDisposition: {said}\r\n".encode())
+    assert (report.outcome if report else None) == outcome
+
+
+def test_wrong_password_is_final_and_says_what_to_check(gateway: Rig) -> None:
+    with gateway.open(password="fel") as partner:
+        with pytest.raises(TransportRefused):
+            hand_over(partner, CONTENT)
+        with pytest.raises(TransportRefused, match="Next: check user"):
+            partner.entries("*")
+
+
+# SHS
+
+
+def test_a_message_sent_again_is_a_duplicate_and_stored_once(node: Rig) -> None:
+    with node.open() as partner:
+        first, again = hand_over(partner, CONTENT), hand_over(partner, CONTENT)
+    assert again == f"{first} duplicate"
+    assert len(node.arrived()) == 1
+
+
+def test_the_label_is_what_the_dtd_says(node: Rig) -> None:
+    with node.open(agreement="avtal-1", name="Stockholms stad & co") as partner:
+        hand_over(partner, CONTENT)
+    (arrived,) = node.arrived()
+    raw_message = (arrived.folder / "message").read_bytes()
+    xml = raw_message[raw_message.index(b"<?xml") : raw_message.index(b"</shs.label>") + 12]
+    assert xml.startswith(b'<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>\n<!DOCTYPE shs.label SYSTEM ')
+    assert "FRÅGA 1.TXT".encode("iso-8859-1") in xml
+    from defusedxml.ElementTree import fromstring
+
+    root = fromstring(xml)
+    assert [e.tag for e in root] == ["from", "to", "product", "datetime", "content"]
+    assert root.find("content/data").attrib == {
+        "datapartType": "txt", "filename": "FRÅGA 1.TXT", "no-of-bytes": str(len(CONTENT)), "no-of-records": "7",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [("login", "no node"), ("empty", "no node"), ("other", "no node"), ("gzip", "compressed"),
+     ("elsewhere", "not followed")],
+)  # fmt: skip
+def test_what_no_node_would_answer_is_refused_and_the_message_keeps_its_id(node: Rig, page: str, words: str) -> None:
+    node.play(page=page)
+    with node.open() as partner:
+        with pytest.raises(TransportRefused, match=words):
+            hand_over(partner, CONTENT)
+        node.play()
+        assert hand_over(partner, CONTENT).endswith("duplicate")
+    assert len(node.arrived()) == 1
+
+
+@pytest.mark.parametrize("page", ["login", "gzip", "elsewhere"])
+def test_a_page_where_a_receipt_or_a_file_should_be_is_refused(node: Rig, page: str) -> None:
+    node.send(NAME, CONTENT)
+    node.play(page=page)
+    with node.open() as partner:
+        for look in (lambda: partner.entries("*"), partner.notices):
+            with pytest.raises(TransportRefused):
+                look()
+        node.play()
+        assert fetched(partner) == CONTENT
+
+
+BOMB = b'<!DOCTYPE shs.label [<!ENTITY a "x"><!ENTITY b "&a;&a;&a;">]><shs.label>&b;</shs.label>'
+FILE = b'<!DOCTYPE shs.label [<!ENTITY a SYSTEM "file:///etc/hostname">]><shs.label>&a;</shs.label>'
+
+
+@pytest.mark.parametrize(
+    "xml", [BOMB, FILE, b"", b"<html/>", b"<shs.label/>", b"\xff\xfe<", b'<?xml version="1.0" encoding="nix"?><a/>']
+)
+def test_xml_that_is_no_label_or_a_bomb_is_refused(xml: bytes) -> None:
+    for read in (shs_label.parse, shs_label.messages, shs_label.management):
+        with pytest.raises(TransportRefused):
+            read(xml)
+
+
+@pytest.mark.parametrize("identity", ["../../etc", "a b", "", "å", "x" * 200, ".."])
+def test_an_id_that_leads_elsewhere_is_none(identity: str) -> None:
+    with pytest.raises(TransportRefused):
+        shs_label.token(identity)
+
+
+def test_a_receipt_that_cannot_be_read_is_about_nothing_and_others_are_left_alone(node: Rig) -> None:
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        good = partner.notices()
+        node.server.node.send("confirm.xml", b"<html>", sender=SKV, product=shs_label.CONFIRM, sequence="adm")
+        node.server.node.send("confirm.xml", BOMB, sender=STRANGER, product=shs_label.CONFIRM, sequence="adm")
+        (known, unread) = partner.notices()
+    assert [known] == good
+    assert (unread.about, unread.detail) == ("", "unparsable")
+
+
+def test_a_size_that_the_label_does_not_say_is_counted(node: Rig) -> None:
+    node.send(NAME, CONTENT, sizes=False)
+    with node.open() as partner:
+        (entry,) = partner.entries("*")
+        assert entry.size == len(CONTENT)
+        assert fetched(partner) == CONTENT
+
+
+def test_what_is_collected_is_confirmed_to_its_sender_once(node: Rig) -> None:
+    identity = node.send(NAME, CONTENT)
+    with node.open() as partner:
+        (entry,) = partner.entries("*")
+        partner.archive(NAME, entry)
+        partner.archive(NAME, entry)
+    (confirm,) = node.server.node.arrived(SKV, shs_label.CONFIRM)
+    assert shs_label.management(confirm.read()).content_id == identity
+
+
+def test_a_client_that_the_node_does_not_know_is_refused(node: Rig, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "other").issue(shs_node.CITY)
+    with (
+        node.open(cert=str(stranger)) as partner,
+        pytest.raises(TransportRefused, match="doesn't take our certificate"),
+    ):
+        hand_over(partner, CONTENT)
+    somebody = node.server.certificate(STRANGER)
+    with node.open(cert=str(somebody)) as partner, pytest.raises(TransportRefused, match="IllegalSender"):
+        hand_over(partner, CONTENT)
+    assert node.arrived() == []
+
+
+def test_a_message_cut_at_any_place_is_never_a_file() -> None:
+    whole = b"--b\r\n\r\nlabel\r\n--b\r\nContent-Transfer-Encoding: binary\r\n\r\n\r\n--a\r\n\r\n--b--\r\n"
+    assert [part.read(100) for part in parts("b", [whole])] == [b"label", b"\r\n--a\r\n"]
+    for end in range(len(whole) - 4):
+        with pytest.raises(TransportRefused):
+            for part in parts("b", (whole[i : i + 1] for i in range(end))):
+                part.read(100)
+
+
+# faults of the network, anywhere
+
+
+@pytest.mark.parametrize("kind", RIGS)
+@pytest.mark.parametrize("what", ["drop", "reset", "swallow"])
+def test_cut_anywhere_it_is_sent_or_not_and_nobody_says_the_wrong_one(kind: str, what: Any, tmp_path: Path) -> None:
+    """After a cut: a plain error means that it isn't there, success that it is, and only Unknown may be either."""
+    lot = random.Random(f"{kind} {what}")
+    with RIGS[kind](tmp_path) as rig:
+        server = rig.server.smtp_port if kind == "x400" else rig.server.port
+        with Proxy(("127.0.0.1", server)) as proxy:
+            where = {"port": proxy.port} if kind == "x400" else {"url": f"https://127.0.0.1:{proxy.port}"}
+            proxy.arm(None)
+            with rig.open(**where) as partner:
+                hand_over(partner, CONTENT, interchange="whole")
+            ways: list[Any] = ["up", "down"]
+            whole = {way: proxy.carried["control", way] for way in ways}
+            for n in range(14):
+                way = ways[n % 2]
+                near_the_end = n % 4 > 1
+                after = whole[way] - lot.randrange(400) if near_the_end else lot.randrange(whole[way])
+                proxy.arm(Cut(what, way=way, after=max(0, after)))
+                with rig.open(**where) as partner:
+                    identity = partner.message_id(f"cut-{n}")
+                    try:
+                        hand_over(partner, CONTENT, interchange=f"cut-{n}")
+                        said = "sent"
+                    except Unknown:
+                        said = "unknown"
+                    except (TransportError, TransportRefused):
+                        said = "not sent"
+                time.sleep(0.05)  # what was on its way arrives
+                there = [a.read() for a in rig.arrived() if a.id == identity]
+                assert there in ([], [CONTENT]), f"{way} {after}: not what was sent"
+                assert said == "unknown" or (said == "sent") == bool(there), f"{way} {after}: {said}"
+
+
+def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("x400", "shs"):
+        monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 0.5)
+    rig.faults.set(Fault(kind="delay", on="send", seconds=3, times=1))
+    began = time.monotonic()
+    with rig.open() as partner, pytest.raises(TransportError):
+        hand_over(partner, b"x")
+    assert time.monotonic() - began < 2.5
