@@ -18,7 +18,11 @@ Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs"
 Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
 Seal = Literal["", "hmac", "envelope"]
-Duty = Literal["conservation", "canaries", "volume", "duplicates"]
+Duty = Literal[
+    "conservation", "canaries", "volume",
+    "duplicates", "duplicates: same name", "duplicates: same content", "duplicates: same business keys",
+    "duplicates: same totals",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
