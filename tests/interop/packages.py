@@ -51,7 +51,11 @@ def program(path: str) -> Path | None:
     if not file.exists():
         return None
     told = subprocess.run(
-        ["ldd", str(file)], capture_output=True, text=True, check=False, env={**os.environ, "LD_LIBRARY_PATH": libraries()}
+        ["ldd", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LD_LIBRARY_PATH": libraries()},
     )
     return None if "not found" in told.stdout else file
 
