@@ -21,6 +21,15 @@ test: $(VENV)/.installed-dev ## Run the tests, the demo's scenario among them
 bench: $(VENV)/.installed-dev ## Measure the records engine against its peers, on the same files in one run (ROWS=2000000 REPEAT=3)
 	$(BIN)/python -m benchmarks --rows $(or $(ROWS),2000000) --repeat $(or $(REPEAT),3)
 
+bench-transports: $(VENV)/.installed-dev interop-servers ## Measure large files over SFTP and FTP against the libraries used plainly (MEGABYTES=600 LARGE=5 for five gigabytes too)
+	$(BIN)/python -m benchmarks.transports --megabytes $(or $(MEGABYTES),600) --large $(or $(LARGE),0)
+
+interop-servers:
+	@$(PYTHON) -m tests.interop.packages
+
+interop: $(VENV)/.installed-dev interop-servers ## The transports against OpenSSH, vsftpd and ProFTPD, unpacked from Debian's packages
+	$(BIN)/python -m pytest tests/interop -rs
+
 fuzz: $(VENV)/.installed-dev ## A million spoilt and random files through the records engine (INPUTS=1000000)
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
 
@@ -32,6 +41,9 @@ coverage: $(VENV)/.installed-dev ## Which branches of the records engine the tes
 
 formats: $(VENV)/.installed ## Make include/formats/schema.json anew, after a change of the layouts' notation
 	$(BIN)/slussen layout schema > include/formats/schema.json
+
+docs: $(VENV)/.installed ## Make docs/CATALOGUE.md and docs/SCHEDULE.md anew from the DAG files
+	$(BIN)/slussen docs
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .
@@ -64,4 +76,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install demo test bench fuzz mutants coverage formats lint format lock clean
+.PHONY: help install demo test bench bench-transports interop interop-servers fuzz mutants coverage formats docs lint format lock clean

@@ -75,11 +75,11 @@ f104 = Integration(
 
 with DAG(
     "agresso_kund_morning",
-    schedule=At("04:25", "04:55", days="tue-sat"),
+    schedule=(when := At("04:25", "04:55", days="tue-sat")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(f102, f103, f104),
-    doc_md=document(f102, f103, f104),
+    doc_md=document(f102, f103, f104, schedule=when),
 ) as dag:
     extract(f102) >> [extract(f103), extract(f104)]  # an invoice's customer must be there before it

@@ -33,11 +33,11 @@ csn_komvux = Integration(
 
 with DAG(
     "csn_komvux_weekly",
-    schedule=WeekdayOrNext("09:00", day="mon"),
+    schedule=(when := WeekdayOrNext("09:00", day="mon")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(csn_komvux),
-    doc_md=document(csn_komvux),
+    doc_md=document(csn_komvux, schedule=when),
 ) as dag:
     relay(csn_komvux)

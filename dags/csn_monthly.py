@@ -33,11 +33,11 @@ csn_month = Integration(
 
 with DAG(
     "csn_monthly",
-    schedule=FirstWeekday("09:00"),
+    schedule=(when := FirstWeekday("09:00")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(csn_month),
-    doc_md=document(csn_month),
+    doc_md=document(csn_month, schedule=when),
 ) as dag:
     relay(csn_month)

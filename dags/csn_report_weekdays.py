@@ -59,12 +59,12 @@ csn_report_receipt = Integration(
 
 with DAG(
     "csn_report_weekdays",
-    schedule=At("09:00", days="mon-fri", holidays=False),
+    schedule=(when := At("09:00", days="mon-fri", holidays=False)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(csn_report, csn_report_receipt),
-    doc_md=document(csn_report, csn_report_receipt),
+    doc_md=document(csn_report, csn_report_receipt, schedule=when),
 ) as dag:
     # Side by side: the report waits for its receipt, which the other one collects.
     relay(csn_report)

@@ -60,23 +60,22 @@ class Airflow:
         )
         if done.returncode:
             raise RuntimeError(f"airflow db migrate failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        for component in COMPONENTS:
-            command = [*_airflow(), component]
-            if component == "api-server":
-                command += ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
-            self.children.append(
-                processes.start(
-                    command,
-                    log=self.home / "logs" / f"{component}.log",
-                    env=self._environment,
-                    cwd=settings.ROOT,
-                    pids=self.home / "pids",
-                )
-            )
+        for name in COMPONENTS:
+            self.children.append(self.component(name))
         try:
             processes.wait_until(self._healthy, seconds=BOOT, what="Airflow")
         except TimeoutError:
             raise RuntimeError(f"Airflow didn't come up in {BOOT} s: see {self.home / 'logs'}") from None
+
+    def component(self, name: str) -> subprocess.Popen[bytes]:
+        """Start one of the components."""
+        command = [*_airflow(), name]
+        if name == "api-server":
+            command += ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
+        return processes.start(
+            command, log=self.home / "logs" / f"{name}.log", env=self._environment, cwd=settings.ROOT,
+            pids=self.home / "pids",
+        )  # fmt: skip
 
     def stop(self) -> None:
         """End all components and whatever they started."""
@@ -185,6 +184,7 @@ class Airflow:
             "core.simple_auth_manager_passwords_file": self._passwords,
             "core.execution_api_server_url": f"{self.url}/execution/",
             "core.xcom_backend": "slussen.xcom.ManifestXCom",
+            "core.sensitive_var_conn_names": "seal_key",  # of an extra: the UI shows it to nobody
             "database.sql_alchemy_conn": metadata,
             "api.base_url": self.url,
             "api.workers": 1,

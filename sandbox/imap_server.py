@@ -94,10 +94,7 @@ class Session:
         match verb:
             case "SELECT":
                 folder = self.store.folder(words[0])
-                if not folder.is_dir():
-                    if words[0].upper() != "INBOX":
-                        raise ValueError("none")
-                    folder.mkdir(parents=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 self.mailbox = words[0]
                 self.say(f"* {len(self.store.numbers(self.mailbox))} EXISTS")
                 self.say("* OK [UIDVALIDITY 1] as it is")

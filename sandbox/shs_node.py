@@ -15,6 +15,7 @@ import argparse
 import gzip
 import json
 import os
+import shutil
 import ssl
 import threading
 import time
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from email.parser import BytesHeaderParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -111,26 +113,32 @@ class Node:
         file.write_text(json.dumps(known | {product: asdict(scenario)}, indent=1))
 
     def send(
-        self, name: str, content: bytes, *, sender: str, to: str = CITY, product: str, answers: str = "",
+        self, name: str, content: bytes | Path, *, sender: str, to: str = CITY, product: str, answers: str = "",
         sequence: str = "", sizes: bool = True,
     ) -> str:  # fmt: skip
-        """An actor's message with a file; its id."""
+        """An actor's message with a file, of any size; its id."""
         tx_id = str(uuid4())
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
         label = Label(
             tx_id=tx_id, corr_id=answers or tx_id, content_id=tx_id, sender=sender, to=to, product=product,
-            data=(Data(name, len(content) if sizes else -1),), datetime=_now(),
+            data=(Data(name, size if sizes else -1),), datetime=_now(),
             sequence=sequence or ("reply" if answers else "event"),  # type: ignore[arg-type]
         )  # fmt: skip
         draft = self.messages / f".{token_hex(8)}"
         draft.mkdir()
         named = f'filename="{name}"'.encode("iso-8859-1", "replace")
-        (draft / "message").write_bytes(
+        head = (
             b'Subject: SHS Message\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="=_b"\r\n\r\n'
             b"--=_b\r\nContent-Type: text/xml; charset=UTF-8\r\nContent-Transfer-Encoding: binary\r\n\r\n"
             + render(label)
             + b"\r\n--=_b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: binary\r\n"
-            b"Content-Disposition: attachment; " + named + b"\r\n\r\n" + content + b"\r\n--=_b--\r\n"
+            b"Content-Disposition: attachment; " + named + b"\r\n\r\n"
         )  # fmt: skip
+        opened = content.open("rb") if isinstance(content, Path) else BytesIO(content)
+        with opened as source, (draft / "message").open("wb") as out:
+            out.write(head)
+            shutil.copyfileobj(source, out, CHUNK)
+            out.write(b"\r\n--=_b--\r\n")
         self.keep(draft, label)
         return tx_id
 
@@ -458,7 +466,7 @@ def main() -> None:
             print(json.dumps({"id": a.id, "product": a.label.product, "name": a.name, "folder": str(a.folder)}))
     elif options.command == "send":
         print(Node(options.folder).send(
-            options.file.name, options.file.read_bytes(), sender=options.sender, to=options.to,
+            options.file.name, options.file, sender=options.sender, to=options.to,
             product=options.product, answers=options.answers,
         ))  # fmt: skip
     else:

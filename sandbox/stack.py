@@ -12,7 +12,7 @@ from typing import Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from sandbox import bosko, connections, ftp_server, processes, school
+from sandbox import bosko, connections, ftp_server, message_partners, processes, school
 from sandbox.airflow import Airflow
 from sandbox.postgres import APPLICATION, Server
 from slussen import settings
@@ -77,6 +77,7 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True)
         files, datasets = self._start_ftp("hanna", self.hanna)
         others, _ = self._start_ftp("partners", self.ftp)
+        self.posts = message_partners.start(self.partners, self.home, self._ftp)
         self.airflow = Airflow(
             self.home, sqlalchemy_url(self.superuser["airflow"]), self._environment(files, datasets, others)
         )
@@ -139,6 +140,7 @@ class Stack:
             "PROFDOC_FOLDER": str(self.profdoc), "PARTNERS_FTP_HOST": "127.0.0.1", "PARTNERS_FTP_PORT": str(others),
             "PARTNERS_FTP_USER": ftp_server.USER, "PARTNERS_FTP_PASSWORD": ftp_server.PASSWORD,
         }  # fmt: skip
+        places |= self.posts
         hanna = self.postgres.dsn("hanna", user=APPLICATION)
         for prefix, dsn in (("BOSKO", self.bosko), ("HANNA", hanna), ("SLUSSEN", self.database)):
             parts = conninfo_to_dict(dsn)

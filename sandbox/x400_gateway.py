@@ -18,10 +18,12 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -107,27 +109,24 @@ class Partners:
         file.write_text(json.dumps(known | {recipient: asdict(scenario)}, indent=1))
 
     def send(
-        self, name: str, content: bytes, *, sender: str, answers: str = "", identity: str = "", mailbox: str = "INBOX",
-        wants_receipt: bool = False,
+        self, name: str, content: bytes | Path, *, sender: str, answers: str = "", identity: str = "",
+        mailbox: str = "INBOX", wants_receipt: bool = False,
     ) -> str:  # fmt: skip
-        """Send the city a file; the message's id."""
-        import base64
+        """Send the city a file, of any size; the message's id."""
+        from slussen.transports.mime import base64_lines
 
         identity = identity or f"<{token_hex(12)}@{GATEWAY}>"
         head = {
             "Message-ID": identity, "In-Reply-To": answers,
             "Disposition-Notification-To": _smtp(sender) if wants_receipt else "",
         }  # fmt: skip
-        body = (
-            (
-                'Content-Type: multipart/mixed; boundary="=_part"\r\n\r\n--=_part\r\n'
-                "Content-Type: text/plain\r\n\r\nA file.\r\n\r\n--=_part\r\n"
-                f"Content-Type: application/octet-stream\r\n{_named(name)}Content-Transfer-Encoding: base64\r\n\r\n"
-            ).encode()
-            + base64.encodebytes(content).replace(b"\n", b"\r\n")
-            + b"\r\n--=_part--\r\n"
-        )
-        self._to_the_city(mailbox, head, sender, body)
+        part = (
+            'Content-Type: multipart/mixed; boundary="=_part"\r\n\r\n--=_part\r\n'
+            "Content-Type: text/plain\r\n\r\nA file.\r\n\r\n--=_part\r\n"
+            f"Content-Type: application/octet-stream\r\n{_named(name)}Content-Transfer-Encoding: base64\r\n\r\n"
+        ).encode()
+        with content.open("rb") if isinstance(content, Path) else BytesIO(content) as source:
+            self._to_the_city(mailbox, head, sender, chain([part], base64_lines(source), [b"\r\n--=_part--\r\n"]))
         return identity
 
     def report(
@@ -148,7 +147,7 @@ class Partners:
             f"Action: {delivery}\r\nStatus: {code}\r\n\r\n--=_r\r\n"
             f"Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: {about}\r\n\r\n--=_r--\r\n"
         ).encode()
-        self._to_the_city(mailbox, {"Message-ID": f"<{token_hex(12)}@{GATEWAY}>"}, f"postmaster@{GATEWAY}", body)
+        self._to_the_city(mailbox, {"Message-ID": f"<{token_hex(12)}@{GATEWAY}>"}, f"postmaster@{GATEWAY}", [body])
 
     def notify(
         self, about: str, *, recipient: str, read: str = "displayed", mailbox: str = "INBOX", sender: str = ""
@@ -161,12 +160,15 @@ class Partners:
             f"Final-Recipient: rfc822;{_smtp(recipient)}\r\nOriginal-Message-ID: {about}\r\n"
             f"Disposition: manual-action/MDN-sent-manually; {read}\r\n\r\n--=_r--\r\n"
         ).encode()
-        self._to_the_city(mailbox, {"Message-ID": f"<{token_hex(12)}@{GATEWAY}>"}, sender or recipient, body)
+        self._to_the_city(mailbox, {"Message-ID": f"<{token_hex(12)}@{GATEWAY}>"}, sender or recipient, [body])
 
-    def _to_the_city(self, mailbox: str, head: dict[str, str], sender: str, body: bytes) -> None:
+    def _to_the_city(self, mailbox: str, head: dict[str, str], sender: str, body: Iterable[bytes]) -> None:
         lines = {**head, "Date": formatdate(), "From": _smtp(sender), "To": CITY, "MIME-Version": "1.0"}
-        text = "".join(f"{k}: {v}\r\n" for k, v in lines.items() if v)
-        self.mailboxes.add(mailbox, text.encode() + body)
+        draft = self.root / f".outgoing-{token_hex(8)}"
+        with draft.open("wb") as out:
+            out.write("".join(f"{k}: {v}\r\n" for k, v in lines.items() if v).encode())
+            out.writelines(body)
+        self.mailboxes.add(mailbox, draft)
 
     def take(self, draft: Path, options: dict[str, str]) -> None:
         """A message from the city: keep it, and do as the scenario says."""
@@ -377,7 +379,7 @@ def main() -> None:
             print(json.dumps({"id": a.id, "recipient": a.recipient, "name": a.name, "file": str(a.file)}))
     elif options.command == "send":
         print(Partners(options.folder).send(
-            options.file.name, options.file.read_bytes(), sender=options.sender, answers=options.answers,
+            options.file.name, options.file, sender=options.sender, answers=options.answers,
             mailbox=options.mailbox,
         ))  # fmt: skip
     else:

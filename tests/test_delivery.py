@@ -1,7 +1,7 @@
 """The fenced protocol: the real code, every interleaving of its attempts, and a fault at every step.
 
 The ledger and the partner are kept in memory here, so that every state is looked at (``tests/model``); the same code
-runs against real servers in test_transports.py and under Airflow in test_week.py.
+runs against real servers in transports/test_deliveries.py and under Airflow in test_week.py.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.postgres import Server
 from slussen import messaging, receipts, settings
+from slussen.collection import collect, collecting
 from slussen.database import migrate
 from slussen.errors import CallError, TechnicalError, TransportError, TransportRefused
 from slussen.ledger import Ledger
@@ -252,3 +253,50 @@ def test_a_person_who_has_asked_the_partner_settles_what_is_unknown(
             ended: Outcome = drive(dispatch(d, store, partner, ledger))
             assert ended.state == ("already" if arrived else "delivered")
         assert len(rig.arrived()) == 1
+
+
+# collected by message
+
+
+def test_a_message_that_comes_twice_is_collected_once_and_another_with_its_id_too(
+    ledger: Ledger, store: PayloadStore, tmp_path: Path
+) -> None:
+    """A gateway that resends, and a sender whose ids aren't: neither doubles a file, neither loses one."""
+    with RIGS["x400"](tmp_path / "partner") as rig, rig.open() as partner:
+        for content in (b"first", b"first", b"second"):
+            rig.send("SVAR.TXT", content, identity="<samma@x>")
+        got = []
+        while entries := partner.entries("*"):
+            got.append(collect("csn_inack_reply", entries[0], partner, store, ledger, "run"))
+        assert [bool(c.repeat_of) for c in got] == [False, True, False]
+        assert {e.kind for e in ledger.events(got[0].interchange)} == {"collected", "archived", "repeated"}
+
+
+def test_what_an_answer_answers_is_kept_when_it_is_collected(
+    rig: Rig, ledger: Ledger, store: PayloadStore, what: Dispatch
+) -> None:
+    with rig.open() as partner:
+        sent = drive(dispatch(what, store, partner, ledger))
+        rig.send("SVAR.TXT", b"svar", answers=sent.message)
+        (entry,) = partner.entries("*")
+        collected = collect("skv_reply", entry, partner, store, ledger, "run")
+    assert ledger.events(collected.interchange)[0].data["answers"] == sent.message
+    assert ledger.sending(sent.message).stream == "skv-1"  # type: ignore[union-attr]
+
+
+def test_a_collection_that_is_cut_off_before_the_archive_is_picked_up(
+    rig: Rig, ledger: Ledger, store: PayloadStore
+) -> None:
+    rig.send("SVAR.TXT", b"svar")
+    with rig.open() as partner:
+        (entry,) = partner.entries("*")
+        steps = collecting("skv_reply", entry, partner, store, ledger, "run")
+        for step in steps:
+            if step == "archive":
+                break
+        steps.close()
+        assert partner.entries("*") == [entry]
+        again = collect("skv_reply", entry, partner, store, ledger, "run")
+        assert partner.entries("*") == []
+    assert not again.repeat_of
+    assert kinds(ledger, again.interchange) == ["archived"]

@@ -367,7 +367,7 @@ def test_a_table_without_rows_does_not_pass(databases: Databases, key: str) -> N
 @pytest.mark.parametrize("key", LAYOUT)
 def test_a_suite_is_about_columns_and_record_types_that_its_layout_has(key: str) -> None:
     layout = layouts.load(LAYOUT[key])
-    known = {f.name for f in layout.fields} | {"person", "protected", "key"}
+    known = {f.name for f in layout.fields} | {"record_type", "person", "protected", "key"}
     for rule in suites.load(key).expectations:
         assert set(rule.columns) <= known
         assert set(rule.record_types) <= set(layout.records)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slussen import cli_answers, cli_payloads, cli_probe, cli_records, settings
+from slussen import cli_answers, cli_messages, cli_payloads, cli_probe, cli_records, settings
 from slussen.errors import ContentError, SlussenError
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ book_app = typer.Typer(help="The ledger: every interchange, and the proof that n
 app.add_typer(book_app, name="ledger")
 cli_records.add_to(app)
 cli_answers.add_to(app)
+cli_messages.add_to(app)
 cli_payloads.add_to(app)
 cli_probe.add_to(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 COLOURS = {
     "delivered": "green", "delivered (inferred)": "yellow", "acknowledged": "green", "merged": "green",
-    "held": "yellow", "unknown": "yellow", "quarantined": "red", "missed": "red", "skipped": "dim",
+    "held": "yellow", "unknown": "yellow", "quarantined": "red", "rejected": "red", "missed": "red", "skipped": "dim",
 }  # fmt: skip
 
 

@@ -67,26 +67,28 @@ def identity(integration: str, name: str, size: int, digest: str, occasion: str 
 
 def collect(
     integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
-    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (),
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
 ) -> Collected:  # fmt: skip
     """Fetch one file, make it durable, write it to the ledger, then move it to the source's archive.
 
     The same content again (under this or another name) is recorded as a repeat and archived, not sent on. With an
-    ``occasion`` only the same content in the same run is; ``ours`` looks at the file's beginning; ``markers`` are put
-    away with it.
+    ``occasion`` only the same content in the same run is, or a file of the same name and time. ``ours`` looks at the
+    file's beginning; ``markers`` are put away with it.
 
     Raises:
         NotOurs: the file belongs to somebody else; it wasn't touched.
         TransportError: the file changed while it was fetched (``Changed``), or the partner failed.
     """
-    return drive(
-        collecting(integration, entry, source, store, ledger, run_id, occasion=occasion, ours=ours, markers=markers)
-    )
+    steps = collecting(
+        integration, entry, source, store, ledger, run_id, occasion=occasion, ours=ours, markers=markers,
+        interval=interval,
+    )  # fmt: skip
+    return drive(steps)
 
 
 def collecting(
     integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
-    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (),
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
 ) -> Generator[str, None, Collected]:  # fmt: skip
     """``collect`` as a generator of its steps, one effect a step."""
     yield "fetch"
@@ -94,8 +96,11 @@ def collecting(
     yield "claim"
     stream = identity(integration, entry.name, sink.bytes, sink.sha256, occasion)
     if occasion:
-        stream = _cut_off(ledger, integration, entry, sink.sha256) or stream
+        stream = _same_file(ledger, integration, entry, sink.sha256) or stream
     data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id, "modified": entry.modified}
+    data["interval"] = interval
+    if entry.answers:
+        data["answers"] = entry.answers
     scope = run_id if occasion else ""
     owner, repeat_of, late = _claim(ledger, integration, stream, data, scope)
     yield "archive"
@@ -231,9 +236,9 @@ def _earlier(
     return ""
 
 
-def _cut_off(ledger: Ledger, integration: str, entry: Entry, digest: str) -> str:
-    """The interchange of an earlier run that was cut off before the archive: this very file, not a repeat of it."""
-    for event in unfinished(ledger, integration) if entry.modified else ():
+def _same_file(ledger: Ledger, integration: str, entry: Entry, digest: str) -> str:
+    """The interchange that has this very file already, of another run: as the source tells it, not by content alone."""
+    for event in ledger.kind("collected", integration=integration) if entry.modified else ():
         data = event.data
         if (data["name"], data["sha256"], data.get("modified")) == (entry.name, digest, entry.modified):
             return event.stream

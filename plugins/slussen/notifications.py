@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from slussen.errors import TransportError, TransportRefused
-from slussen.ledger import Conflict
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
@@ -69,6 +68,8 @@ def tell(ledger: Ledger, stream: str, integration: str, about: str, note: Note, 
     Raises:
         TransportError, TransportRefused: it wasn't sent, which the ledger says too.
     """
+    from slussen.ledger import Conflict
+
     what = {"about": about, "channel": channel.kind, "connection": channel.connection}
     while True:
         events = ledger.events(stream)

@@ -31,6 +31,8 @@ Outcome = Literal["accepted", "with errors", "rejected"]
 BY_HEADER: Mapping[str, tuple[tuple[str, str], ...]] = {
     "navet_utfil": (("bestallningsid", "bestallningsid"), ("infil_till_grund", "namn_infil")),
     "csn_receipt": (("reported", "lopnummer"),),  # of its records: see ``csn_receipt``
+    "csn_inack_reply": (("lopnummer", "lopnummer"),),  # decision: an answer repeats the question's number
+    "infodata_reply": (("lopnummer", "lopnummer"),),
 }
 
 
@@ -134,8 +136,8 @@ class Answer:
 def match_answer(ledger: Ledger, answer: Answer, now: datetime) -> str:
     """Find the question that a file answers and tie both together; the question's interchange, or nothing.
 
-    By the message that it says it answers; else by what its layout repeats of the question's header; else, where the
-    layout repeats nothing, the only question of the last 31 days that has no answer yet. Where two could be meant,
+    By the message that it says it answers; else by what its header repeats of the question's; else, where it repeats
+    nothing, the only question of the last 31 days that has no answer yet. Where two could be meant,
     none is: the answer is written as one to no known question, and what obligations there are stay open. The answer
     to a question that isn't in the ledger yet is tied to it when the question has been sent (``adopt``). A second
     answer to a question is one more answer; of their outcomes the worse counts. How old a question is that an answer
@@ -190,9 +192,8 @@ def adopt(ledger: Ledger, question: str, integration: str) -> list[str]:
 def _question(ledger: Ledger, answer: Answer, now: datetime) -> str:
     if answer.message and (sending := ledger.sending(answer.message)) is not None:
         return sending.stream if sending.integration == answer.of else ""
-    fields = BY_HEADER.get(answer.layout)
     asked = {e.stream: e for kind in ("sending", "delivered") for e in ledger.kind(kind, integration=answer.of)}
-    if fields is not None:
+    if any(answer.header.get(mine) for mine, _ in BY_HEADER.get(answer.layout, ())):
         named = [s for s in asked if _names(answer, ledger.events(s))]
         return max(named, key=lambda s: asked[s].seq, default="")  # numbers come round: the last that had it
     recent = [s for s, e in asked.items() if e.at > now - IN_ORDER]
@@ -202,8 +203,8 @@ def _question(ledger: Ledger, answer: Answer, now: datetime) -> str:
 
 def _names(answer: Answer, events: Sequence[Event]) -> bool:
     """Does the answer name the question of these events?"""
-    if answer.message:
-        return any(e.kind == "sending" and e.data["message"] == answer.message for e in events)
+    if answer.message and any(e.kind == "sending" and e.data["message"] == answer.message for e in events):
+        return True
     header = next((e.data.get("header") or {} for e in reversed(events) if e.kind == "staged"), {})
     for mine, theirs in BY_HEADER.get(answer.layout, ()):
         if answer.header.get(mine):

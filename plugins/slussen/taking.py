@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slussen import watching
 from slussen.collection import Changed, NotOurs, claimed, collect, put_away, unfinished
 from slussen.errors import TransportError, TransportRefused
+from slussen.transports import Missing, matches
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
@@ -23,34 +24,41 @@ IN_A_ROW = 3  # faults of the partner after which a run leaves the rest for the 
 
 
 class Taking:
-    """A run's files at an open source. ``left`` are those that stay there, without what is somebody else's.
+    """A run's files at an open source. ``had`` are the names that it has taken already.
+
+    ``missing`` is what a set lacks, whether its files have stood still or not.
 
     ``passing`` is the first fault that the next try may not meet; ``refused`` those that it will.
     """
 
     def __init__(
         self, integration: Integration, source: Source, store: PayloadStore, book: Ledger, run_id: str, occasion: str,
-        log: logging.Logger | Any,
+        log: logging.Logger | Any, had: Sequence[str] = (), interval: str = "",
     ) -> None:  # fmt: skip
         self.integration, self.source, self.store, self.book = integration, source, store, book
-        self.run_id, self.log = run_id, log
+        self.run_id, self.log, self.had, self.interval = run_id, log, tuple(had), interval
         self.occasion = occasion if integration.repeats == "fine" else ""
         self.wanted = watching.patterns(integration)
         self.ours = claimed(integration)
         self.seen = watching.look(source, integration.source, self.wanted)
         self.foreign: set[str] = set()
         self.taken: set[str] = set()
-        self.missing: list[str] = []
+        self.missing = watching.lacking([*self.had, *(e.name for e in self.seen.files)], self.wanted)
         self.passing: TransportError | None = None
         self.refused: list[TransportRefused] = []
 
     def take(self, stood_still: Collection[str], most: int) -> None:
         """Take what is whole, at most so many: by its marker, or by the fingerprints of what has stood still."""
-        whole = watching.whole(self.seen, stood_still)
-        self.missing = watching.lacking(whole, self.wanted)
-        if not self.missing:
+        whole = watching.whole(self.seen, self.integration.source, stood_still)
+        if not watching.lacking([*self.had, *(e.name for e in whole)], self.wanted):
             self._all(whole[: max(most, 0)])
         self._markers_left_behind()
+
+    @property
+    def still_wanted(self) -> tuple[str, ...]:
+        """The patterns to wait for: of a set that was begun, what it lacks."""
+        begun = (*self.had, *self.taken) if len(self.wanted) > 1 else ()
+        return tuple(p for p in self.wanted if not any(matches(n, p) for n in begun))
 
     def left(self, foreign: Collection[str]) -> list[Entry]:
         """What stays at the source and concerns this integration: it isn't whole yet, or it was too much."""
@@ -65,6 +73,9 @@ class Taking:
                 in_a_row = 0
             except Changed as error:
                 self.log.warning("%s", error)
+            except Missing:  # another run has taken it, or its owner has taken it back
+                self.log.info("%r is gone", entry.name)
+                self.foreign.add(watching.fingerprint(entry))
             except TransportRefused as error:  # this file will never do: it isn't waited for
                 self.log.warning("%s", error)
                 self.refused.append(error)
@@ -80,7 +91,7 @@ class Taking:
         try:
             collected = collect(
                 self.integration.key, entry, self.source, self.store, self.book, self.run_id,
-                occasion=self.occasion, ours=self.ours, markers=markers,
+                occasion=self.occasion, ours=self.ours, markers=markers, interval=self.interval,
             )  # fmt: skip
         except NotOurs as reason:
             self.log.info("%s", reason)

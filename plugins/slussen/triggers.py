@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from slussen import watching
-from slussen.errors import SlussenError, TransportRefused, describe
+from slussen.errors import SlussenError, TransportError, TransportRefused, describe
 from slussen.integration import Endpoint
+
+if TYPE_CHECKING:
+    from slussen.transports import Source
 
 THREADS = 8  # looks at a time, over all partners; and one at a time for each
 SHORTEST, LONGEST = 0.5, 15.0  # seconds between looks
+KEPT = 60.0  # seconds that a connection is looked over
+REST = 1.0  # seconds that a partner is left alone after a fault
 LONGEST_TROUBLE = 300.0  # seconds between looks at a partner that can't be reached
 
 
@@ -101,13 +107,13 @@ def _event(*, ready: Sequence[str] = (), closed: bool = False, trouble: str = ""
 class Lookout:
     """Looks at sources in threads; who wants the same look at the same time shares it.
 
-    A few threads for all, and one look at a time at each partner: a hundred integrations that wait are no hundred
-    connections.
+    A few threads for all, and one look at a time at each partner, over a connection that is kept for a minute: a
+    hundred integrations that wait are no hundred connections.
     """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "slussen-look")
-        self._partners: dict[str, asyncio.Semaphore] = {}
+        self._partners: dict[tuple[str, ...], _Partner] = {}
         self._looks: dict[tuple[Any, ...], tuple[float, asyncio.Task[tuple[float, watching.Look]]]] = {}
 
     async def look(self, endpoint: Endpoint, patterns: tuple[str, ...], fresh: float) -> tuple[float, watching.Look]:
@@ -119,36 +125,76 @@ class Lookout:
         key = (endpoint.transport, endpoint.connection, endpoint.product, endpoint.marker, patterns)
         began, task = self._looks.get(key, (0.0, None))
         if task is None or (task.done() and time.monotonic() - began > fresh):
-            self._forget()
+            await self._forget()
             task = asyncio.create_task(self._look(endpoint, patterns))
             self._looks[key] = time.monotonic(), task
         return await asyncio.shield(task)
 
     async def _look(self, endpoint: Endpoint, patterns: tuple[str, ...]) -> tuple[float, watching.Look]:
-        partner = self._partners.setdefault(endpoint.connection, asyncio.Semaphore(1))
-        async with partner:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _look, endpoint, patterns)
+        key = (endpoint.transport, endpoint.connection, endpoint.product)
+        partner = self._partners.setdefault(key, _Partner())
+        seen: tuple[float, watching.Look] = await self._in_thread(partner, partner.look, endpoint, patterns)
+        return seen
 
-    def _forget(self) -> None:
-        """Old looks are let go: a listing may be long."""
-        old = [k for k, (began, task) in self._looks.items() if task.done() and time.monotonic() - began > LONGEST]
-        for key in old:
+    async def _forget(self) -> None:
+        """Old looks are let go (a listing may be long), and connections that nobody looks over."""
+        now = time.monotonic()
+        for key in [k for k, (began, task) in self._looks.items() if task.done() and now - began > LONGEST]:
             del self._looks[key]
+        for partner in [p for p in self._partners.values() if p.is_idle(now)]:
+            await self._in_thread(partner, partner.leave)
+
+    async def _in_thread(self, partner: _Partner, work: Callable[..., Any], *arguments: Any) -> Any:
+        async with partner.turn:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
 
-def _look(endpoint: Endpoint, patterns: tuple[str, ...]) -> tuple[float, watching.Look]:
-    from slussen.errors import TransportError
-    from slussen.operators.connections import source
+class _Partner:
+    """A partner's open connection. Used by one thread at a time: whose ``turn`` it is."""
 
-    try:
-        with source(endpoint) as opened:
-            seen = watching.look(opened, endpoint, patterns)
-    except SlussenError:
-        raise
-    except Exception as error:  # a connection that isn't declared, a library's own words
-        raise TransportError(f"{endpoint.connection}: looking: {describe(error)}") from None
-    return time.monotonic(), seen
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self._open = ExitStack()
+        self._source: Source | None = None
+        self._since = self._used = self._failed = 0.0
+        self._trouble: SlussenError | None = None
+
+    def look(self, endpoint: Endpoint, patterns: tuple[str, ...]) -> tuple[float, watching.Look]:
+        self._used = time.monotonic()
+        if self._trouble is not None and self._used - self._failed < REST:
+            # It failed just now, for another of its integrations.
+            raise (TransportRefused if isinstance(self._trouble, TransportRefused) else TransportError)(
+                str(self._trouble)
+            )
+        self._trouble = None
+        try:
+            seen = watching.look(self._at(endpoint), endpoint, patterns)
+        except SlussenError as error:
+            self._trouble = error
+        except Exception as error:  # a connection that isn't declared, a library's own words
+            self._trouble = TransportError(f"{endpoint.connection}: looking: {describe(error)}")
+        if self._trouble is not None:
+            self._failed = time.monotonic()
+            self.leave()
+            raise self._trouble from None
+        return time.monotonic(), seen
+
+    def _at(self, endpoint: Endpoint) -> Source:
+        from slussen.operators.connections import source
+
+        if self._source is None or time.monotonic() - self._since > KEPT:  # a new secret is asked for by then
+            self.leave()
+            self._source = self._open.enter_context(source(endpoint))
+            self._since = time.monotonic()
+        return self._source
+
+    def leave(self) -> None:
+        self._source = None
+        with suppress(Exception):  # it may be broken
+            self._open.close()
+
+    def is_idle(self, now: float) -> bool:
+        return self._source is not None and not self.turn.locked() and now - self._used > KEPT
 
 
 @cache

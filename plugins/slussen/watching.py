@@ -63,9 +63,11 @@ class Watching:
         return [mark for mark, since in self._since.items() if now - since >= self._quiet]
 
 
-def whole(seen: Look, known: Collection[str]) -> list[Entry]:
+def whole(seen: Look, endpoint: Endpoint, known: Collection[str]) -> list[Entry]:
     """Those of the files that are whole: by their markers, or since they are as the trigger has observed them."""
-    return [e for e in seen.files if e.name in seen.markers or fingerprint(e) in known]
+    if endpoint.marker:
+        return [e for e in seen.files if e.name in seen.markers]
+    return [e for e in seen.files if fingerprint(e) in known]
 
 
 def patterns(integration: Integration) -> tuple[str, ...]:
@@ -73,11 +75,11 @@ def patterns(integration: Integration) -> tuple[str, ...]:
     return tuple(part.name for part in integration.parts) or (integration.source.name,)
 
 
-def lacking(entries: Collection[Entry], wanted: Collection[str]) -> list[str]:
+def lacking(names: Collection[str], wanted: Collection[str]) -> list[str]:
     """Why these files are no whole set; nothing when they are, or when there is but one pattern."""
     if len(wanted) < 2:
         return []
-    counts = {p: sum(matches(e.name, p) for e in entries) for p in wanted}
+    counts = {p: sum(matches(name, p) for name in names) for p in wanted}
     return [f"no {p}" if not n else f"{n} files {p}" for p, n in counts.items() if n != 1]
 
 
@@ -92,7 +94,7 @@ def ready(seen: Look, marks: Collection[str], ignored: Collection[str], wanted: 
     fresh = [mark for mark in marks if mark not in ignored]
     if len(wanted) > 1:
         standing = set(fresh)
-        if lacking([e for e in seen.files if fingerprint(e) in standing], wanted):
+        if lacking([e.name for e in seen.files if fingerprint(e) in standing], wanted):
             return []
     return fresh[:MOST]
 

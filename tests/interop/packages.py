@@ -16,7 +16,7 @@ HOME = Path(__file__).resolve().parents[2] / ".slussen" / "interop"
 ROOT = HOME / "root"
 PACKAGES = [
     "openssh-server", "openssh-sftp-server", "libwrap0", "vsftpd", "proftpd-core", "proftpd-mod-crypto",
-    "libhiredis0.14", "libmemcached11", "libmemcachedutil2", "libhashkit2", "libpcre2-posix3",
+    "nginx", "libhiredis0.14", "libmemcached11", "libmemcachedutil2", "libhashkit2", "libpcre2-posix3",
 ]  # fmt: skip
 
 

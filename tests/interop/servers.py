@@ -34,6 +34,7 @@ class Running:
 
     folder: Path
     open: Callable[..., Any]
+    login: dict[str, Any]
 
     def place(self) -> Place:
         return Place(self.open, emptied(self.folder), NAMES)
@@ -110,13 +111,15 @@ def openssh() -> Iterator[Running]:
         "private_key": s.private.export_private_key().decode(),
     }  # fmt: skip
     with started(s, [str(sshd), "-D", "-e", "-f", f"{s.home}/sshd_config"], user=user):
-        yield Running(s.files, lambda **more: Sftp(**login | more))
+        yield Running(s.files, lambda **more: Sftp(**login | more), login)
 
 
 @contextmanager
 def vsftpd(*, tls: bool = False) -> Iterator[Running]:
     program, s = found("usr/sbin/vsftpd"), Setting()
     (s.home / "empty").mkdir()
+    if os.geteuid() == 0:
+        os.chown(s.home, 0, 0)  # it refuses to serve a folder that its user may change
     yes = f"""
 ssl_enable=YES
 allow_anon_ssl=YES
@@ -138,7 +141,7 @@ anon_upload_enable=YES
 anon_mkdir_write_enable=YES
 anon_other_write_enable=YES
 anon_world_readable_only=NO
-anon_root={s.files}
+anon_root={s.home}
 anon_umask=022
 allow_writeable_chroot=YES
 ftp_username={s.owner.pw_name}
@@ -147,10 +150,13 @@ secure_chroot_dir={s.home}/empty
 seccomp_sandbox=NO
 {"" if os.geteuid() == 0 else "run_as_launching_user=YES"}
 {yes if tls else ""}""")  # fmt: skip
-    login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": "anonymous", "password": "x"}
+    login: dict[str, Any] = {
+        "host": "127.0.0.1", "port": s.port, "user": "anonymous", "password": "x",
+        "folder": "files",
+    }  # fmt: skip
     secured = {"tls": True, "ca": str(s.ca)} if tls else {}
     with started(s, [str(program), str(s.home / "vsftpd.conf")]):
-        yield Running(s.files, lambda **more: Ftp(**login | secured | more))
+        yield Running(s.files, lambda **more: Ftp(**login | secured | more), login | secured)
 
 
 @contextmanager
@@ -189,10 +195,11 @@ SystemLog {s.home}/system.log
     login: dict[str, Any] = {"host": "127.0.0.1", "port": s.port, "user": USER, "password": PASSWORD}
     with started(s, [str(program), "-n", "-c", str(s.home / "proftpd.conf")]):
         if sftp:
-            yield Running(s.files, lambda **m: Sftp(**login | {"host_key": s.host_key} | m))
+            login["host_key"] = s.host_key
+            yield Running(s.files, lambda **m: Sftp(**login | m), login)
         else:
             secured = {"tls": True, "ca": str(s.ca)} if tls else {}
-            yield Running(s.files, lambda **m: Ftp(**login | secured | m))
+            yield Running(s.files, lambda **m: Ftp(**login | secured | m), login | secured)
 
 
 SERVERS: dict[str, Callable[[], Any]] = {

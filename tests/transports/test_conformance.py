@@ -216,9 +216,9 @@ def test_what_one_connection_writes_another_sees_at_once(place: Place) -> None:
 def test_no_more_descriptors_are_open_afterwards(place: Place) -> None:
     with place.open() as to:
         to.exists(place.names[0])
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with place.open() as to:
             to.put(temporary := to.temporary(place.names[0], "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
             to.fetch(temporary, io.BytesIO())
-    assert len(os.listdir("/proc/self/fd")) <= before + 1  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from sandbox import shs_node, x400_gateway
 from sandbox.certificates import Authority
 from sandbox.faults import Fault
+from sandbox.proxy import Cut, Proxy
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import Missing, Unknown, oraddress, shs_label
 from slussen.transports.mime import Decoder, base64_lines, base64_size, parts
@@ -559,3 +561,50 @@ def test_a_message_cut_at_any_place_is_never_a_file() -> None:
         with pytest.raises(TransportRefused):
             for part in parts("b", (whole[i : i + 1] for i in range(end))):
                 part.read(100)
+
+
+# faults of the network, anywhere
+
+
+@pytest.mark.parametrize("kind", RIGS)
+@pytest.mark.parametrize("what", ["drop", "reset", "swallow"])
+def test_cut_anywhere_it_is_sent_or_not_and_nobody_says_the_wrong_one(kind: str, what: Any, tmp_path: Path) -> None:
+    """After a cut: a plain error means that it isn't there, success that it is, and only Unknown may be either."""
+    lot = random.Random(f"{kind} {what}")
+    with RIGS[kind](tmp_path) as rig:
+        server = rig.server.smtp_port if kind == "x400" else rig.server.port
+        with Proxy(("127.0.0.1", server)) as proxy:
+            where = {"port": proxy.port} if kind == "x400" else {"url": f"https://127.0.0.1:{proxy.port}"}
+            proxy.arm(None)
+            with rig.open(**where) as partner:
+                hand_over(partner, CONTENT, interchange="whole")
+            ways: list[Any] = ["up", "down"]
+            whole = {way: proxy.carried["control", way] for way in ways}
+            for n in range(14):
+                way = ways[n % 2]
+                near_the_end = n % 4 > 1
+                after = whole[way] - lot.randrange(400) if near_the_end else lot.randrange(whole[way])
+                proxy.arm(Cut(what, way=way, after=max(0, after)))
+                with rig.open(**where) as partner:
+                    identity = partner.message_id(f"cut-{n}")
+                    try:
+                        hand_over(partner, CONTENT, interchange=f"cut-{n}")
+                        said = "sent"
+                    except Unknown:
+                        said = "unknown"
+                    except (TransportError, TransportRefused):
+                        said = "not sent"
+                time.sleep(0.05)  # what was on its way arrives
+                there = [a.read() for a in rig.arrived() if a.id == identity]
+                assert there in ([], [CONTENT]), f"{way} {after}: not what was sent"
+                assert said == "unknown" or (said == "sent") == bool(there), f"{way} {after}: {said}"
+
+
+def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("x400", "shs"):
+        monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 0.5)
+    rig.faults.set(Fault(kind="delay", on="send", seconds=3, times=1))
+    began = time.monotonic()
+    with rig.open() as partner, pytest.raises(TransportError):
+        hand_over(partner, b"x")
+    assert time.monotonic() - began < 2.5

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slussen.notifications import Channel
 
 log = logging.getLogger(__name__)
-OUTWARD = ("deliver", "acknowledge", "notify")  # steps whose partner is the target
+OUTWARD = ("deliver", "acknowledge")  # steps whose partner is the target
 PARTNERS = ("collect", "deliver", "acknowledge")  # steps whose success shows that a connection works
 
 
@@ -29,6 +29,8 @@ def on_failure(context: Context) -> None:
     """Airflow's callback when a step's last try has failed: one alert for its cause."""
     from slussen.alerts import alert, tell_without_ledger
 
+    if not hasattr(context["task"], "integration"):
+        return  # a house task: the watchdog and the probe tell by themselves
     a = alert_of(context)
     try:
         alert(_ledger(), channels(), a)
@@ -42,8 +44,11 @@ def on_success(context: Context) -> None:
     from slussen.alerts import recovered
 
     task: Any = context["task"]
-    if task.step in PARTNERS:
+    step = getattr(task, "step", "")
+    if step in PARTNERS:
         recovered(_ledger(), channels(), f"transport/{_connection(task)}")
+    elif step == "notify":
+        recovered(_ledger(), channels(), f"notify/{task.integration.key}")
 
 
 def channels() -> list[Channel]:
@@ -66,6 +71,9 @@ def alert_of(context: Context) -> Alert:
     said = str(error) if own else describe(error) if isinstance(error, BaseException) else "it was killed"
     what, _, next_step = said.partition(" Next: ")
     match error:
+        case TransportError() | TransportRefused() if task.step == "notify":  # not the partner's fault
+            cause, state = f"notify/{integration}", "delivered, not all told"
+            next_step = next_step or f"see slussen show {interchange}, then clear notify"
         case TransportError() | TransportRefused():
             cause, state = f"transport/{_connection(task)}", "transport failed"
             next_step = next_step or f"slussen probe {_connection(task)}, then ask the partner"

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator, Context, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralError
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralError, TaskDeferralTimeout
 
 from slussen import clock, settings
 from slussen.errors import (
@@ -49,7 +49,9 @@ class PassingFaults(RetryPolicy):
         if isinstance(exception, TransportError):
             delay = RETRY_DELAY * 2 ** (try_number - 1) * jitter
             return RetryDecision.retry(delay, reason="the partner, or the way there")
-        if isinstance(exception, TechnicalError | TaskDeferralError):  # the latter: the triggerer was away
+        if isinstance(
+            exception, TechnicalError | TaskDeferralError | TaskDeferralTimeout
+        ):  # the latter: the triggerer was away
             return RetryDecision.retry(RETRY_DELAY * jitter, reason="ours, and it may pass")
         return RetryDecision.fail("final: trying again gives the same")
 

@@ -48,11 +48,14 @@ class CollectOperator(StepOperator):
         store, repeats = PayloadStore(settings.payloads()), i.repeats == "fine"
         with boundary(i, "", self.step, self.log):
             # What this run has collected, now or in an attempt that was cut off.
-            had = sum(1 for _ in collected_by(book, i.key, run.run_id, repeats=repeats))
+            had = [m.name for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             with source(i.source) as opened:
-                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log)
-                taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - had)
+                interval = run.start.astimezone(UTC).isoformat() if run.start else ""
+                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had, interval)
+                taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - len(had))
             mine = [m.as_dict() for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
+            if watching.lacking([m["name"] for m in mine], taking.wanted):  # half a set is nothing
+                mine = []
             for refusal in taking.refused:
                 say_failed(i, f"watch/{i.key}", self.step, refusal)
             if taking.passing is not None and not (mine and last_try(context)):
@@ -63,8 +66,9 @@ class CollectOperator(StepOperator):
         left = taking.left(foreign)
         in_time = run.now < datetime.fromisoformat(until) and len(mine) < watching.MOST
         in_window = run.end is not None and run.now < run.end
-        if in_time and (left or (in_window and not mine)):
-            self._wait(run, datetime.fromisoformat(until), taking.wanted, foreign)
+        whole_set = len(taking.wanted) > 1 and bool(mine)  # what else is there is of the next one
+        if in_time and not whole_set and (left or (in_window and not mine)):
+            self._wait(run, datetime.fromisoformat(until), taking.still_wanted, foreign)
         self._tell(taking, [e.name for e in left])
         if not mine:
             self._nothing(run, book, [e.name for e in left], taking.missing)

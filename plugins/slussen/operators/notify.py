@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.operators.base import StepOperator, ledger
-from slussen.operators.channels import channel
 
 
 class NotifyOperator(StepOperator):
@@ -18,7 +17,7 @@ class NotifyOperator(StepOperator):
     A teardown of the group: when it fails, that shows and is tried again, and neither the run nor what stands after
     the group fails with it.
 
-    :param manifest: the delivered manifest as a dict, or None when nothing was delivered.
+    :param manifest: the delivered manifest as a dict, those of a set as a list, or None when nothing was delivered.
     """
 
     template_fields = ("manifest",)
@@ -28,15 +27,25 @@ class NotifyOperator(StepOperator):
         self.manifest = manifest
 
     def execute(self, context: Context) -> None:
-        from slussen.notifications import proof, tell
-
         if not self.manifest:
             raise AirflowSkipException(f"{self.integration.key}: nothing was delivered")
-        interchange, book = self.manifest["interchange"], ledger()
+        failed: list[Exception] = []
+        for manifest in self.manifest if isinstance(self.manifest, list) else [self.manifest]:
+            failed += self._tell(manifest["interchange"])
+        if failed:
+            passing = any(isinstance(e, TransportError) for e in failed)
+            kind = TransportError if passing else TransportRefused
+            raise kind(f"{self.integration.key}: delivered, but not all were told: " + "; ".join(map(str, failed)))
+
+    def _tell(self, interchange: str) -> list[Exception]:
+        """Tell every connection of one interchange; what was in vain."""
+        from slussen.notifications import proof, tell
+        from slussen.operators.channels import channel
+
+        book, failed = ledger(), list[Exception]()
         note = proof(self.integration, interchange, book.events(interchange))
         if note is None:
             raise AirflowSkipException(f"{interchange}: the ledger doesn't say that it was delivered")
-        failed = []
         for connection in self.integration.proof:
             try:
                 told = tell(book, interchange, self.integration.key, "proof", note, channel(connection))
@@ -46,7 +55,4 @@ class NotifyOperator(StepOperator):
             self.log.info("%s: %s: %s", interchange, connection, told)
             if told == "busy":
                 failed.append(TransportError(f"{connection}: another attempt is at it; the next try finds out"))
-        if failed:
-            passing = any(isinstance(e, TransportError) for e in failed)
-            kind = TransportError if passing else TransportRefused
-            raise kind(f"{interchange}: delivered, but not all were told: " + "; ".join(map(str, failed)))
+        return failed

@@ -22,10 +22,9 @@ class DownloadLink(BaseOperatorLink):
     name = "Download the file"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        from airflow.sdk.execution_time.xcom import XCom
-
-        manifest = XCom.get_value(ti_key=ti_key, key="return_value")
-        return f"{PLACE}/{ti_key.dag_id}/{manifest['interchange']}" if manifest else ""
+        """Asked in the task's own process, when it has ended: its manifest is rendered."""
+        manifest = getattr(operator, "manifest", None)
+        return f"{PLACE}/{ti_key.dag_id}/{manifest['interchange']}" if isinstance(manifest, dict) else ""
 
 
 class OfferOperator(ManifestOperator):

@@ -13,6 +13,8 @@ from airflow.sdk import BaseOperator, Context
 
 from slussen import clock, settings
 from slussen.errors import CallError, TransportError
+from slussen.operators.alarms import channels
+from slussen.operators.base import ledger, patient
 from slussen.operators.connections import source, transport
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
     from slussen.catalogue import Row
     from slussen.integration import Endpoint
-    from slussen.probing import Certificate, Partner
+    from slussen.ledger import Ledger
+    from slussen.probing import Certificate, Partner, Probe
 
 FILES = ("directory", "ftp", "sftp", "mvs")
 PROBED = (*FILES, "x400", "shs")
@@ -35,12 +38,11 @@ class ProbeOperator(BaseOperator):
     """
 
     def __init__(self, *, ahead: timedelta = timedelta(hours=1), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**patient(kwargs))
         self.ahead = ahead
 
     def execute(self, context: Context) -> list[str]:
         from slussen.catalogue import rows
-        from slussen.operators.base import ledger
         from slussen.probing import keep, probe
 
         now = clock.now(context)
@@ -60,12 +62,29 @@ class ProbeOperator(BaseOperator):
                 self.log.info("  %s: %s %s", step.name, step.result, step.detail)
             if done.verdict == "failed":
                 failed.append(connection)
+            self._tell(book, connection, done)
         if failed:
             raise TransportError(
                 f"not ready: {', '.join(failed)}. Next: slussen probe {failed[0]}, and ask the partner before the "
                 "window opens"
             )
         return seen
+
+    def _tell(self, book: Ledger, connection: str, done: Probe) -> None:
+        """A partner that isn't ready is the cause that its deliveries would name: one alert for both."""
+        from slussen.alerts import Alert, alert, recovered
+
+        cause = f"transport/{connection}"
+        bad = next((s for s in done.steps if s.result == "failed"), None)
+        if bad is None:
+            recovered(book, channels(), cause)
+            return
+        alert(
+            book, channels(), Alert(
+                cause=cause, integration=connection, state="not ready", what=f"{bad.name}: {bad.detail}",
+                next_step=f"slussen probe {connection}, and ask the partner before the window opens",
+            ),
+        )  # fmt: skip
 
 
 def find(wanted: str, rows: Iterable[Row]) -> list[Partner]:

@@ -93,7 +93,7 @@ def run_gate(
                     protection.nobody_else_is_flagged(stage, table, layout),
                     protection.the_register_lost_nobody(report.register, before),
                 ]
-            elif kind == "load" and conserved:
+            elif kind == "load" and conserved and layout.flag_fields:
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
             elif layout.flag_fields:
                 before = (previous or {}).get("register")

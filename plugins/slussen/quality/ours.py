@@ -70,7 +70,8 @@ class HaveARecord(ColumnMapMetricProvider):
     def _sqlalchemy(cls, column: Any, of: str, sharing: list[str], **kwargs: Any) -> Any:
         keys: list[Any] = [sa.column(name) for name in sharing]
         whole = kwargs["_execution_engine"].batch_manager.active_batch_data.selectable
-        there = sa.select(*keys).select_from(whole).where(sa.column("record_type") == of)
+        named = (key.is_not(None) for key in keys)  # one that isn't would make "not in" neither true nor false
+        there = sa.select(*keys).select_from(whole).where(sa.column("record_type") == of, *named)
         # A key that isn't there is another expectation's to find.
         return sa.or_(*(key.is_(None) for key in keys), sa.tuple_(*keys).in_(there))
 

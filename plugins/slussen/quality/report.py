@@ -113,8 +113,10 @@ class GateReport:
                 continue
             share = f"{c.unexpected / c.checked:.2%}" if c.checked else ""
             records = ", ".join(map(str, c.records[:12])) + (" …" if len(c.records) > 12 else "")
-            rule = f"{c.rule}: {c.message}" if c.message and c.rule.startswith(COMPARING) else c.rule
-            table.add_row(rule, c.severity, c.verdict, str(c.unexpected), str(c.checked), share, records or c.message)
+            comparing = c.rule.startswith(COMPARING)
+            rule = f"{c.rule}: {c.message}" if comparing and c.message else c.rule
+            where = records if records or comparing else c.message
+            table.add_row(rule, c.severity, c.verdict, str(c.unexpected), str(c.checked), share, where)
         out = io.StringIO()
         console = Console(file=out, width=150)
         if table.row_count:

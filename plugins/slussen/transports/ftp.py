@@ -171,6 +171,10 @@ class Ftp(Remote):
         self._ftp.voidcmd("TYPE I")
         return int(self._ftp.sendcmd(f"SIZE {path}")[4:].split()[0])
 
+    @property
+    def _tells_hashes(self) -> bool:
+        return "XSHA256" in self._features
+
     def _fetch_on(self, name: str, got: Got) -> None:
         path, doing = self._path(name), f"fetching {name}"
         with self._said(doing, path):
@@ -185,7 +189,7 @@ class Ftp(Remote):
             raise TransportError(f"{doing}: {got.bytes} bytes came, the server says {entry.size}")
 
     def _same_so_far(self, path: str, got: Got) -> bool:
-        if told := self._told_digest(path, got.bytes):
+        if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
             return told == got.sha256.hexdigest()
         return self._part(path, got.bytes - len(got.last), len(got.last)) == got.last
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from slussen.transports.remote import Pace
 
-CHUNK = 1 << 18
+CHUNK = 1 << 20
 GRACE = 5  # seconds for a server to notice that we break off
 
 

@@ -41,24 +41,28 @@ class Pace:
 
 
 class Got:
-    """What has come of a file: handed on, counted, hashed, its end kept; and what file it was, when it began."""
+    """What has come of a file: handed on, counted, its end kept; and what file it was, when it began.
 
-    def __init__(self, sink: Sink) -> None:
+    ``hashing`` keeps a hash too, for servers that can tell theirs of a file's beginning.
+    """
+
+    def __init__(self, sink: Sink, *, hashing: bool) -> None:
         self._sink = sink
         self.seen: Entry | None = None
-        self.bytes, self.sha256 = 0, hashlib.sha256()
+        self.bytes = 0
+        self.sha256 = hashlib.sha256() if hashing else None
         self._tail: list[bytes] = []
         self._kept = 0
 
     def take(self, data: bytes) -> None:
         self._sink.write(data)
-        self.sha256.update(data)
+        if self.sha256 is not None:
+            self.sha256.update(data)
         self.bytes += len(data)
         self._tail.append(data)
         self._kept += len(data)
-        if self._kept > 2 * OVERLAP:
-            self._tail = [self.last]
-            self._kept = len(self._tail[0])
+        while self._kept - len(self._tail[0]) >= OVERLAP:
+            self._kept -= len(self._tail.pop(0))
 
     @property
     def last(self) -> bytes:
@@ -76,7 +80,7 @@ class Remote(ABC):
         server's hash of what has come or, where it has none, by the last of it."""
         if not is_plain(name):
             raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
-        got = Got(sink)
+        got = Got(sink, hashing=self._tells_hashes)
         for again in range(RESUMES + 1):
             before = got.bytes
             try:
@@ -119,6 +123,11 @@ class Remote(ABC):
     @abstractmethod
     def _connected(self) -> bool:
         """Is the connection sound? One that has failed is closed at once."""
+
+    @property
+    @abstractmethod
+    def _tells_hashes(self) -> bool:
+        """Does the server offer the SHA-256 of a file's beginning?"""
 
     @abstractmethod
     def _connect(self) -> None: ...

@@ -109,6 +109,10 @@ class Sftp(Remote):
     def _connected(self) -> bool:
         return self._open_client is not None
 
+    @property
+    def _tells_hashes(self) -> bool:
+        return self._client.tells_hashes
+
     def _fetch_on(self, name: str, got: Got) -> None:
         path, doing = self._path(name), f"fetching {name}"
         with self._said(doing, path), self._reading(name, path) as (handle, entry):
@@ -149,7 +153,7 @@ class Sftp(Remote):
         self._client.close_file(handle)
 
     def _same_so_far(self, path: bytes, handle: bytes, got: Got) -> bool:
-        if told := self._client.told_digest(path, got.bytes):
+        if got.sha256 is not None and (told := self._client.told_digest(path, got.bytes)):
             return told == got.sha256.hexdigest()
         return b"".join(self._client.read_ahead(handle, got.bytes - len(got.last), got.bytes)) == got.last
 
@@ -356,7 +360,9 @@ class Sftp(Remote):
         channel = transport.open_session(timeout=TIMEOUT)
         channel.settimeout(TIMEOUT)
         channel.invoke_subsystem("sftp")
-        self._open_client = Client(channel)
+        client = Client(channel)
+        client.ask_limits()
+        self._open_client = client
 
     @contextmanager
     def _said(self, doing: str, path: bytes = b"", *, connecting: bool = False) -> Iterator[None]:

@@ -45,7 +45,8 @@ from paramiko.sftp import (
 from slussen.transports.remote import Pace
 
 BLOCK = 32_768  # what every server takes in one request
-AHEAD = 64  # requests on the way at once, as many as OpenSSH's own client has
+LARGEST = 261_120  # what we ask for where a server says that it takes more: OpenSSH's own limit
+AHEAD = 2 << 20  # bytes on the way at once, as many as OpenSSH's own client has
 OK, EOF, NO_SUCH_FILE = 0, 1, 2
 VERSION = 3
 
@@ -72,6 +73,7 @@ class Client(SFTPClient):
     """Paramiko's client, its requests made here; paths and handles are bytes, a failed one raises Status."""
 
     extensions: dict[str, bytes]
+    largest_read = largest_write = BLOCK
 
     def _send_version(self) -> int:
         """Paramiko reads past the extensions."""
@@ -87,6 +89,13 @@ class Client(SFTPClient):
             name = message.get_string().decode("latin-1")
             self.extensions[name] = message.get_string()
         return int(struct.unpack(">I", data[:4])[0])
+
+    def ask_limits(self) -> None:
+        """How much goes in one request, where the server tells it."""
+        if "limits@openssh.com" in self.extensions:
+            message = self.ask(CMD_EXTENDED, "limits@openssh.com", answer=CMD_EXTENDED_REPLY)
+            _, read, write = (message.get_int64() for _ in range(3))
+            self.largest_read, self.largest_write = (min(max(n, BLOCK), LARGEST) for n in (read, write))
 
     def _convert_status(self, message: Message) -> None:
         """By the code alone: the text may be in any encoding, and may quote anything."""
@@ -169,9 +178,13 @@ class Client(SFTPClient):
         if "fsync@openssh.com" in self.extensions:
             self.ask(CMD_EXTENDED, "fsync@openssh.com", handle)
 
+    @property
+    def tells_hashes(self) -> bool:
+        return bool({"check-file", "check-file-name"} & set(self.extensions))
+
     def told_digest(self, path: bytes, size: int = 0) -> str:
         """The server's own SHA-256 of a file, or of its first ``size`` bytes; else nothing."""
-        if not {"check-file", "check-file-name"} & set(self.extensions):
+        if not self.tells_hashes:
             return ""
         try:
             message = self.ask(
@@ -192,8 +205,8 @@ class Client(SFTPClient):
         answers, asked = _Answers(), deque[tuple[int, int, int]]()
         place = start
         while asked or place < end:
-            while place < end and len(asked) < AHEAD:
-                size = min(BLOCK, end - place)
+            while place < end and len(asked) * self.largest_read < AHEAD:
+                size = min(self.largest_read, end - place)
                 asked.append((self._read_request(answers, handle, place, size), place, size))
                 place += size
             number, at, size = asked.popleft()
@@ -216,11 +229,11 @@ class Client(SFTPClient):
     def write_behind(self, handle: bytes, source: BinaryIO, place: int, pace: Pace) -> None:
         """Write what the source still has, from this place on; the last answers are waited for too."""
         answers, asked = _Answers(), deque[int]()
-        while data := source.read(BLOCK):
+        while data := source.read(self.largest_write):
             request = self._async_request(answers, CMD_WRITE, handle, int64(place), data)  # type: ignore[attr-defined]
             asked.append(request)
             place += len(data)
-            if len(asked) >= AHEAD:
+            if len(asked) * self.largest_write >= AHEAD:
                 self._written(answers, asked.popleft())
             pace.passed(len(data))
         while asked:

@@ -164,7 +164,7 @@ class X400:
                 smtp._host = a.host  # type: ignore[attr-defined]  # the name that its certificate must have
                 _expect(smtp.starttls(context=self._context()), 220)
                 _expect(smtp.ehlo(), 250)
-                if a.user:
+                if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
                     smtp.login(a.user, a.password)
         except BaseException:
             smtp.close()

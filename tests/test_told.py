@@ -1,0 +1,157 @@
+"""Under Airflow: a proof of sending is a task that no run fails with; a partner that fails is one alert."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.postgres import Server
+from slussen import settings
+from slussen.database import migrate
+from slussen.ledger import Ledger
+from slussen.manifest import Manifest
+from slussen.payloads import PayloadStore
+from tests.test_notifications import Gateway, connect
+
+DATABASES = itertools.count()
+DAG_FILE = """
+import sys
+from airflow.sdk import DAG
+from slussen import Integration, At, day, directory
+from slussen.operators import DeliverOperator, NotifyOperator
+
+key, manifest = {key!r}, {manifest!r}
+integration = Integration(
+    key=key, title=key, sender="BoSko", receiver="Agresso", source=directory("told_partner", "x"),
+    target=directory("told_partner", "a.txt"), layout="agresso_cs15", persons="none", proof=("mobile",),
+)
+with DAG("told_" + key, schedule=At("04:00", days="mon-sun"), start_date=day(2026, 1, 1)) as dag:
+    sent = DeliverOperator(task_id="deliver", integration=integration, manifest=manifest, retries=0)
+    NotifyOperator(task_id="notify", integration=integration, manifest=sent.output, retries=0).as_teardown()
+
+if __name__ == "__main__":
+    for _ in range(int(sys.argv[1])):
+        run = dag.test()
+        print("SAID", run.state, *sorted(t.task_id + "=" + str(t.state) for t in run.get_task_instances()))
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An Airflow whose only DAGs are this module's."""
+    home = tmp_path_factory.mktemp("airflow")
+    (home / "dags").mkdir()
+    environment = {
+        "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "PYTHONPATH": f"{settings.ROOT / 'plugins'}:{settings.ROOT}",
+    }  # fmt: skip
+    script = "from airflow.utils.db import initdb; initdb()"
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **environment}, check=True, capture_output=True)
+    return environment
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    with Gateway() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("MOBILE", "ONCALL"):
+            connect(monkeypatch, name, conn_type="http", host="http://127.0.0.1", port=server.server_port,
+                    extra={"sms": {"to": name}})  # fmt: skip
+        monkeypatch.setenv("SLUSSEN_ALERTS", "oncall")
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def ledger(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    from psycopg.conninfo import conninfo_to_dict
+
+    dsn = postgres.dsn(f"told{next(DATABASES)}")
+    migrate(dsn, settings.SQL / "migrations" / "slussen")
+    parts = conninfo_to_dict(dsn)
+    connect(monkeypatch, "SLUSSEN", conn_type="postgres", host=parts.get("host"), port=int(parts.get("port") or 5432),
+            login="slussen", schema=parts["dbname"])  # fmt: skip
+    return Ledger(f"{dsn} user=slussen")
+
+
+class Flow:
+    """A DAG that delivers one file and tells of it."""
+
+    def __init__(self, key: str, folder: Path, airflow: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.partner, self.environment = folder / "partner", airflow
+        connect(monkeypatch, "TOLD_PARTNER", conn_type="fs", extra={"folder": str(self.partner)})
+        monkeypatch.setenv("SLUSSEN_PAYLOADS", str(folder / "payloads"))
+        with PayloadStore(folder / "payloads").writer() as sink:
+            sink.write(b"a\n")
+        manifest = Manifest(
+            integration=key, interchange=f"{key}-1", name="a.txt", sha256=sink.sha256, bytes=sink.bytes, records=1,
+            layout="agresso_cs15",
+        )  # fmt: skip
+        self.interchange = manifest.interchange
+        self.file = Path(airflow["AIRFLOW__CORE__DAGS_FOLDER"]) / f"told_{key}.py"
+        self.file.write_text(DAG_FILE.format(key=key, manifest=manifest.as_dict()))
+
+    def run(self, times: int = 1) -> list[str]:
+        """The states of these runs and of their tasks."""
+        done = subprocess.run(
+            [sys.executable, str(self.file), str(times)], env={**os.environ, **self.environment}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        said = [line.removeprefix("SAID ") for line in done.stdout.splitlines() if line.startswith("SAID ")]
+        assert len(said) == times, done.stdout[-3000:] + done.stderr[-3000:]
+        return said
+
+
+@pytest.fixture
+def flow(
+    request: pytest.FixtureRequest, airflow: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Flow:  # fmt: skip
+    return Flow(request.node.name.removeprefix("test_").replace("_", "")[:12], tmp_path, airflow, monkeypatch)
+
+
+def test_delivered_it_is_told_once(flow: Flow, gateway: Gateway, ledger: Ledger) -> None:
+    flow.partner.mkdir()
+    assert flow.run(2) == ["success deliver=success notify=success"] * 2
+    assert [g["to"] for g in gateway.got] == ["MOBILE"]
+    assert "a.txt" in gateway.got[0]["message"]
+    assert [e.kind for e in ledger.events(flow.interchange)][-2:] == ["notifying", "notified"]
+
+
+def test_not_told_it_is_delivered_all_the_same_and_told_when_it_is_tried_again(
+    flow: Flow, gateway: Gateway, ledger: Ledger
+) -> None:
+    flow.partner.mkdir()
+    gateway.replies = [403, 200, 200]
+    first, again = flow.run(2)
+    assert first == "success deliver=success notify=failed"
+    assert again == "success deliver=success notify=success"
+    assert (flow.partner / "a.txt").read_bytes() == b"a\n"
+    kinds = [e.kind for e in ledger.events(flow.interchange)]
+    assert kinds.count("delivered") == 1
+    assert not ledger.events("watch/transport/told_partner")  # the partner has done nothing wrong
+    watch = ledger.events(f"watch/notify/{flow.interchange.removesuffix('-1')}")
+    assert [e.kind for e in watch if e.kind in ("alarm", "recovered")] == ["alarm", "recovered"]
+    assert [k for k in kinds if k.endswith(("notified", "notifying"))] == [
+        "notifying", "unnotified", "notifying", "notified"
+    ]  # fmt: skip
+
+
+def test_a_partner_that_fails_is_one_alert_and_one_recovery(flow: Flow, gateway: Gateway, ledger: Ledger) -> None:
+    assert [said.partition(" ")[0] for said in flow.run(3)] == ["failed"] * 3
+    assert [g["to"] for g in gateway.got] == ["ONCALL"]
+    assert "transport failed" in gateway.got[0]["message"]
+    assert "no such directory" in gateway.got[0]["message"]
+    [alarm] = [e for e in ledger.events("watch/transport/told_partner") if e.kind == "alarm"]
+    assert alarm.data["next"].startswith("slussen probe told_partner")
+    flow.partner.mkdir()
+    assert flow.run() == ["success deliver=success notify=success"]
+    assert sorted(g["to"] for g in gateway.got) == ["MOBILE", "ONCALL", "ONCALL"]
+    assert "works again" in next(g["message"] for g in gateway.got[1:] if g["to"] == "ONCALL")
