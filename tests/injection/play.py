@@ -7,6 +7,7 @@ hashes every appearance of a final name; of half of the files it is also the rec
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import resource
 import signal
@@ -277,6 +278,7 @@ def inject(
 ) -> tuple[str, Counter[str], list[str], float]:
     """One protocol and scenario in a process of its own: why it was skipped, faults by kind, what is wrong, seconds."""
     began = time.monotonic()
+    logging.disable()  # libraries tell of each broken connection
     home = Path(scratch) / f"{protocol}-{scenario}"
     os.environ["SLUSSEN_HOME"] = str(home)
     migrate(dsn, settings.SQL / "migrations" / "slussen")

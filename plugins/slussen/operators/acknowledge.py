@@ -18,8 +18,10 @@ GRACE = timedelta(minutes=5)  # for the triggerer
 
 
 class AcknowledgeOperator(ManifestOperator):
-    """Wait, deferred, until all receipts are here, one says no, or the last of them is overdue.
+    """Wait, deferred, until the message's own receipts are here, one says no, or the last of them is overdue.
 
+    An answer that is a file of its own, days later, is not waited for here (the next run couldn't begin): it is an
+    obligation, which the watchdog keeps an eye on, and which the file settles when it is collected.
     Clearing it sends nothing: it looks again, and a receipt that came too late counts.
     """
 
@@ -48,10 +50,13 @@ class AcknowledgeOperator(ManifestOperator):
             here = fold(events)
         if here.state == "rejected":
             self._rejected(here, [e.data for e in events if e.kind == "receipt"])
-        if not here.awaited:
-            self.log.info("%s: %s (%s)", here.id, here.state, ", ".join(f"{k} {o}" for k, o in here.receipts.items()))
+        awaited = [due for kind, due in here.awaited.items() if kind != "answer"]
+        if not awaited:
+            said = [f"{kind} {outcome}" for kind, outcome in here.receipts.items()]
+            said += ["an answer is owed"] if here.awaited else []
+            self.log.info("%s: %s (%s)", here.id, here.state, ", ".join(said))
             return manifest.as_dict()
-        due = max(map(datetime.fromisoformat, here.awaited.values()))
+        due = max(map(datetime.fromisoformat, awaited))
         if due <= now:
             self._overdue(here, late)
         return self._wait(here, events[-1].seq, (due - now).total_seconds())
