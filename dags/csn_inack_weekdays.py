@@ -63,6 +63,6 @@ with DAG(
     tags=tags(csn_inack, csn_inack_reply),
     doc_md=document(csn_inack, csn_inack_reply, schedule=when),
 ) as dag:
-    # Side by side: the question waits for its answer, which the other one collects.
+    # Side by side: the answer to an earlier question doesn't wait for today's question, nor is it waited for.
     relay(csn_inack)
     relay(csn_inack_reply)

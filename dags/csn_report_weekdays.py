@@ -51,7 +51,7 @@ csn_report_receipt = Integration(
         "volume": "one post, or one for each fault",
     },
     decisions=(
-        "a receipt names its report by the report's running number in each post, and closes the wait for it",
+        "a receipt names its report by the running number in each post, and settles what is owed for it",
         "record 0 is the whole file: G accepted, V with errors, A rejected; a rejected one goes to HANNA too",
         "the receipt before is replaced in its dataset, bytes unchanged: EBCDIC CP278, blocks of 120",
     ),
@@ -66,6 +66,6 @@ with DAG(
     tags=tags(csn_report, csn_report_receipt),
     doc_md=document(csn_report, csn_report_receipt, schedule=when),
 ) as dag:
-    # Side by side: the report waits for its receipt, which the other one collects.
+    # Side by side: the receipt for an earlier report doesn't wait for today's report, nor is it waited for.
     relay(csn_report)
     relay(csn_report_receipt)

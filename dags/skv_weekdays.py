@@ -68,6 +68,6 @@ with DAG(
     tags=tags(skv, skv_reply),
     doc_md=document(skv, skv_reply, schedule=when),
 ) as dag:
-    # Side by side: the question waits for its answer, which the other one collects.
+    # Side by side: the answer to an earlier question doesn't wait for today's question, nor is it waited for.
     relay(skv)
     relay(skv_reply)

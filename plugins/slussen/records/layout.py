@@ -386,7 +386,7 @@ class Layout:
 
     def _kind(self) -> None:
         file = self.file
-        if file.kind != "tagged":
+        if file.kind in ("fixed", "delimited"):
             self._known()
         if file.kind == "delimited" and not file.separator:
             raise _Wrong(("kind",), "a delimited layout needs its separator")
@@ -397,7 +397,7 @@ class Layout:
                 raise _Wrong(("records",), f"only one record type can be {place}")
 
     def _known(self) -> None:
-        """Can each record type be told from those before it?"""
+        """Can each record type be told from those before it, by its bytes?"""
         before: list[str] = []
         for record_type, spec in self.records.items():
             where = ("records", record_type)
