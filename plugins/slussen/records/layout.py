@@ -372,6 +372,12 @@ class Layout:
             sign = next((g for g in self.fields if g.name == f.sign and g.only == f.only), None)
             if sign is None or sign.type != "sign":
                 return f"has its sign in {f.sign}, which is no field of type sign"
+        if (
+            self.kind == "tagged"
+            and not str(f.at).startswith("#")
+            and not (str(f.at).isdigit() and len(str(f.at)) == 5)
+        ):
+            return f"is known by {f.at}, which is no code of five digits"
         if f.type == "const" and f.value is None:
             return "is const and needs its value"
         said = [f.value] if isinstance(f.value, str) else [*(f.value or {}).values()]
