@@ -382,6 +382,12 @@ def steps(ledger: Ledger, integration: Integration) -> tuple[DeliverOperator, Ac
     )
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slussen.triggers.SETTLED", 0.0)
+    monkeypatch.setattr("slussen.operators.acknowledge.NAPS", 0)
+
+
 CONTEXT: Any = {"run_id": "r", "data_interval_start": None, "data_interval_end": None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(hours=1)  # with a file that keeps changing, in a run that has no window
 GRACE = timedelta(minutes=5)  # for the triggerer
+NAP = 5.0  # seconds of quiet that are slept through: to be deferred and started again takes as long
 
 
 class CollectOperator(StepOperator):
@@ -53,10 +55,16 @@ class CollectOperator(StepOperator):
         return cutoff
 
     def look(
-        self, context: Context, until: str, ignored: Sequence[str] = (), event: dict[str, Any] | None = None, *,
+        self,
+        context: Context,
+        until: str,
+        ignored: Sequence[str] = (),
+        event: dict[str, Any] | None = None,
+        *,
         waits: bool = False,
+        napped: bool = False,
     ) -> list[dict[str, Any]]:
-        """Collect what is whole (``event`` says what the trigger has seen stand still), and wait for the others."""
+        """Collect what is whole (``event`` says what has been seen to stand still), and wait for the others."""
         from slussen import watching
         from slussen.collection import collected_by
         from slussen.payloads import PayloadStore
@@ -85,6 +93,10 @@ class CollectOperator(StepOperator):
         in_time = run.now < datetime.fromisoformat(until) and len(mine) < watching.MOST
         whole_set = len(taking.wanted) > 1 and bool(mine)  # what else is there is of the next one
         if in_time and not whole_set and (left or (waits and not mine)):
+            if left and not napped and not i.source.marker and (quiet := quiet_seconds(i.source)) <= NAP:
+                time.sleep(quiet)
+                still = {"ready": [watching.fingerprint(e) for e in left]}
+                return self.look(context, until, sorted(foreign), still, waits=waits, napped=True)
             self._wait(run, datetime.fromisoformat(until), taking.still_wanted, foreign, waits=waits)
         self._tell(taking, [e.name for e in left])
         if not mine:
