@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import ssl
-import time
 from hashlib import sha256
 
 import asyncssh
@@ -40,23 +39,6 @@ def test_a_large_file_that_is_cut_off_is_gone_on_with(server: Running, place: Pl
         assert proxy.fired
         assert to.verify(name, len(LARGE), sha256(LARGE).hexdigest())
         assert place.standing()[name] == LARGE
-
-
-def test_a_hundred_thousand_names_are_listed_in_time(server: Running, place: Place) -> None:
-    """By the server's listing: a question for each would take minutes."""
-    if server.login.get("tls"):
-        pytest.skip("what is listed without TLS is listed with it")
-    for n in range(100_000):
-        os.close(os.open(place.folder / f"FD-F29-{n:06d}.txt", os.O_CREAT | os.O_WRONLY))
-    began = time.monotonic()
-    try:
-        with place.open() as at:
-            assert len(at.entries("FD-F29-09999?.txt")) == 10
-            assert len(at.entries("FD-F29-*")) == 100_000
-        assert time.monotonic() - began < 60
-    finally:
-        for file in place.folder.iterdir():
-            file.unlink()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp850"])
