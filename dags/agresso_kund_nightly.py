@@ -20,6 +20,7 @@ f29 = Integration(
     owner=OWNER,
     times=TIMES,
     repeats="fine",
+    without={"volume": "a delta: as many as have changed, and all of a debiting night's"},
     sent=("f30",),
     remembers="customers",
     envelope=("I-F29", "model 8"),

@@ -1,7 +1,5 @@
 """Messages through the fault proxy: a send or a collection with one fault in it, then as often again as Airflow tries.
 
-    python -m tests.injection.messages --each 400        (injections a protocol)
-
 What must hold after each: the partner has the message at most once, and whole; the ledger says delivered when it is
 there (after its receipt has been read), and never when it isn't; a collected file is one interchange, and is gone at
 the source. A seed plays the same faults again.
@@ -9,17 +7,14 @@ the source. A seed plays the same faults again.
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from itertools import count as count_from
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from sandbox.postgres import Server
 from sandbox.proxy import Cut, Proxy
 from slussen import receipts, settings
 from slussen.collection import collect
@@ -34,6 +29,7 @@ from tests.transports.messages import RIGS, Rig
 TRIES = 6
 WHAT = ("drop", "reset", "swallow", "half")
 SIZES = (1, 4_000, 70_000)
+MOST_WRONG = 50
 
 
 class Post:
@@ -46,7 +42,7 @@ class Post:
         server = rig.server
         ports = [server.smtp_port, server.imap_port] if kind == "x400" else [server.port]
         self.proxies = [open_.enter_context(Proxy(("127.0.0.1", port))) for port in ports]
-        self.carried: dict[tuple[str, int, str], int] = {}
+        self.carried: dict[str, int] = {}
 
     def open(self) -> Messenger:
         ports = [proxy.port for proxy in self.proxies]
@@ -54,31 +50,28 @@ class Post:
             return self.rig.open(port=ports[0], imap_port=ports[1])
         return self.rig.open(url=f"https://127.0.0.1:{ports[0]}")
 
-    def play(self, n: int) -> None:
-        """One injection.
+    def play(self, scenario: str, n: int) -> None:
+        """One injection; the first one has no fault, and measures what goes over the wire.
 
         Raises:
             AssertionError: something was lost, doubled or partial, or the ledger says what isn't so.
         """
-        scenario = ("send", "collect")[n % 2]
-        proxy = self.proxies[0 if scenario == "send" else -1]
+        proxy = self.proxies[0 if scenario == "deliver" else -1]
         way: Any = self.lot.choice(("up", "down"))
-        size = self.carried.get((scenario, self.proxies.index(proxy), way), 3000)
+        size = self.carried.get(way, 3000)
         near = self.lot.random() < 0.4  # where a reply can be lost
         after = max(0, size - self.lot.randrange(300)) if near else self.lot.randrange(size)
         what: Any = self.lot.choice(WHAT)
-        proxy.arm(Cut(what, way=way, after=after) if n > 3 else None)
-        content = self.lot.randbytes(self.lot.choice(SIZES))
+        proxy.arm(Cut(what, way=way, after=after) if n else None)
+        content = self.lot.randbytes(self.lot.choice(SIZES) if n else SIZES[1])
         try:
-            (self.send if scenario == "send" else self.collect)(n, content)
+            (self.send if scenario == "deliver" else self.collect)(n, content)
         except Exception as error:
-            raise AssertionError(f"{self.kind} {n}: {scenario} {what} {way} {after}: {error!r}") from error
-        if n < 4:
-            self.carried |= {
-                (scenario, self.proxies.index(proxy), w): proxy.carried["control", w] for w in ("up", "down")
-            }
+            raise AssertionError(f"{self.kind} {scenario} #{n}: {what} {way} after {after}: {error!r}") from error
+        if not n:
+            self.carried = {w: proxy.carried["control", w] for w in ("up", "down")}
         if proxy.fired:
-            self.counts[f"{scenario} {what}"] += 1
+            self.counts[what] += 1
         proxy.drop_all()
 
     def send(self, n: int, content: bytes) -> None:
@@ -127,33 +120,21 @@ class Post:
             assert partner.entries(name) == [], "it is still at the source"
 
 
-def play(kind: str, count: int, ledger: Ledger, root: Path, seed: int = 1809) -> Counter[str]:
-    """So many injections on one protocol; those that struck, by scenario and fault."""
+def inject(
+    kind: str, scenario: str, count: int, seed: int, dsn: str, scratch: str
+) -> tuple[str, Counter[str], list[str], float]:
+    """As ``play.inject``: why it was skipped, faults by kind, what is wrong, seconds."""
+    began, root = time.monotonic(), Path(scratch) / f"{kind}-{scenario}"
+    migrate(dsn, settings.SQL / "migrations" / "slussen")
+    wrong: list[str] = []
     with ExitStack() as open_:
-        post = Post(
-            kind, open_.enter_context(RIGS[kind](root / kind)), ledger, PayloadStore(root / "store"), seed, open_
-        )
-        for n in range(count):
-            post.play(n)
-        return post.counts
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--each", type=int, default=400, help="injections a protocol")
-    parser.add_argument("--seed", type=int, default=1809)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="slussen-post-") as folder, Server(Path(folder) / "home") as postgres:
-        os.environ["SLUSSEN_HOME"] = folder
-        for kind in RIGS:
-            dsn = postgres.dsn(f"post_{kind}")
-            migrate(dsn, settings.SQL / "migrations" / "slussen")
-            began = time.monotonic()
-            counts = play(kind, options.each, Ledger(f"{dsn} user=slussen"), Path(folder), options.seed)
-            struck = ", ".join(f"{k} {v}" for k, v in sorted(counts.items()))
-            print(f"{kind}: {counts.total():,} injections struck, none lost, none twice, none partial; "
-                  f"{time.monotonic() - began:.0f} s ({struck})", flush=True)  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+        rig = open_.enter_context(RIGS[kind](root / kind))
+        post = Post(kind, rig, Ledger(f"{dsn} user=slussen"), PayloadStore(root / "store"), seed, open_)
+        for n in count_from(0):
+            if post.counts.total() >= count or len(wrong) > MOST_WRONG:
+                break
+            try:
+                post.play(scenario, n)
+            except AssertionError as error:
+                wrong.append(str(error))
+    return "", post.counts, wrong, time.monotonic() - began
