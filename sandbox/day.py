@@ -24,6 +24,7 @@ from slussen.catalogue import Planned, planned, rows
 FIRST_BUSINESS_DAY = date(2026, 6, 1)
 LOOK, LATER_LOOK = "09:15", "10:30"  # of the many looks a day for INFODATA's files, the two that find one
 ENDS = "05:00"
+REFUSE = "Refuse"  # what a person answers when the gate asks, unless the script says otherwise
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Script:
             "ergo_mon_wed": self._nothing, "agresso_a02_daily": self._report_back,
             "kir_weekly": self._population, "profdoc_hanna_twice_monthly": self._health, "usk_monthly": self._usk,
             "fronter_daily": self._fronter, "volvo_daily": self._accounts,
-        }, answers={"kir_weekly": "Refuse", "fronter_daily": "Release"}))  # fmt: skip
+        }, answers={"fronter_daily": "Release"}))  # fmt: skip
         self._group(*runs)
         for run in runs:
             match run.dag:
@@ -131,7 +132,9 @@ class Script:
                     self.day.expect(("fronter", f"FRONTER-{self.stamp}.ZIP"), "delivered", "held, and released")
                 case "volvo_daily":
                     self.day.expect(("volvo", f"KONTO-{self.stamp}.CSV"), "delivered")
-                    self.day.expect(("volvo", f"KONTO-{self.stamp}-CUT.CSV"), "quarantined", "cut off")
+                    self.day.expect(
+                        ("volvo", f"KONTO-{self.stamp}-CUT.CSV"), "quarantined", "cut off: held, and refused"
+                    )
 
     def _report_back(self) -> None:
         sent, at = agresso.orders(self.stack.servers.shared("agresso_kund")), moment(self.on, "04:00")
@@ -168,7 +171,7 @@ class Script:
             "csn_monthly": partial(self._dataset, "CSN.HANNA.ANDRING", "GYM"),
             "csn_inack_weekdays": self._inack, "csn_report_weekdays": self._report, "skv_weekdays": self._questions,
             "statistics_weekdays": self._statistics, "infodata_quarter_hourly": self._infodata,
-        }, lasting={"csn_report_weekdays"}, answers={"statistics_weekdays": "Refuse"}))  # fmt: skip
+        }, lasting={"csn_report_weekdays"}))  # fmt: skip
         self._group(*runs)
         # The same dataset as the monthly one: put there when that one has been taken.
         self._group(*self._runs({"csn_komvux_weekly": partial(self._dataset, "CSN.HANNA.ANDRING", "VUX")}))
@@ -189,7 +192,11 @@ class Script:
                     self.day.expect(("skv_reply", f"SKV-UTFIL-{self.stamp}.TXT"), "delivered")
                 case "statistics_weekdays":
                     self.day.expect(("statistics", f"STATISTIK-{self.stamp}.CSV"), "delivered")
-                    self.day.expect(("statistics", f"STATISTIK-{self.stamp}-SMALL.CSV"), "quarantined", "small cells")
+                    self.day.expect(
+                        ("statistics", f"STATISTIK-{self.stamp}-SMALL.CSV"),
+                        "quarantined",
+                        "small cells: held, and refused",
+                    )
                 case "infodata_quarter_hourly":
                     self.day.expect(("infodata", "IFD.HANNA.FRAGA"), "acknowledged")
         if "csn_komvux_weekly" in self.due:
@@ -260,8 +267,7 @@ class Script:
         data = self.stack.superuser["bosko"]
         repeated, mended = partial(bosko.debit_again, data, self.on), partial(bosko.debit_once, data, self.on)
         night = [
-            replace(run, before=repeated, answer="Refuse", after=mended)
-            for run in self._runs({"agresso_kund_nightly": self._nothing})
+            replace(run, before=repeated, after=mended) for run in self._runs({"agresso_kund_nightly": self._nothing})
         ]
         self._group(*night)
         for run in night:
@@ -287,9 +293,9 @@ class Script:
             if dag in looks:
                 found = [r for r in found if r.start == moment(self.on, looks[dag])]
             for run in found[:1]:
-                yield self._run(run, before, (answers or {}).get(dag, ""), lasting=dag in (lasting or ()))
+                yield self._run(run, before, (answers or {}).get(dag, REFUSE), lasting=dag in (lasting or ()))
 
-    def _run(self, run: Planned, before: Callable[[], object], answer: str = "", *, lasting: bool = False) -> Run:
+    def _run(self, run: Planned, before: Callable[[], object], answer: str = REFUSE, *, lasting: bool = False) -> Run:
         local = run.start.astimezone(STOCKHOLM)
         return Run(run.row.dag_id, f"{local:%Y-%m-%dT%H.%M}", run.start, run.end, before, answer, lasting=lasting)
 
