@@ -23,7 +23,8 @@ from slussen.records import layout as layouts
 from slussen.records.codepages import BOM, NAMES, codepage
 from slussen.records.convert import Converted
 from slussen.records.frames import ENDS
-from slussen.records.layout import NUMBERS, Layout
+from slussen.records.layout import Layout
+from slussen.records.notation import NUMBERS
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 from tests import formats

@@ -11,6 +11,7 @@ import pytest
 from slussen import settings
 from slussen.errors import CallError, Findings
 from slussen.records import layout as layouts
+from slussen.records.notation import schema_json
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 
@@ -100,11 +101,11 @@ def test_fixed_layouts_are_as_long_as_published() -> None:
 
 
 def test_the_schema_for_editors_is_the_notations() -> None:
-    schema = settings.FORMATS / layouts.SCHEMA
-    assert schema.read_text(encoding="utf-8") == layouts.schema_json(), "make formats"
+    schema = settings.FORMATS / "schema.json"
+    assert schema.read_text(encoding="utf-8") == schema_json(), "make formats"
     for name in NAMES:
         first = (settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        assert first == f"# yaml-language-server: $schema={layouts.SCHEMA}"
+        assert first == "# yaml-language-server: $schema=schema.json"
 
 
 @pytest.mark.parametrize("name", NAMES)

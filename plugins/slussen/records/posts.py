@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import Codepage
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
+from slussen.records.notation import FieldSpec
 from slussen.records.ragged import AGAIN, LineStart, Located, Pieces
 
 ENDLESS = "the file is cut off or two posts run together: have it sent again"

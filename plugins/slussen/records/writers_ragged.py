@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.records import writing
-from slussen.records.cells import Fault
+from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
-from slussen.records.layout import FieldSpec
 from slussen.records.letters import Ints
+from slussen.records.notation import FieldSpec
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.records import forms
-from slussen.records.cells import MINUS, PLUS, ZERO, Fault, calendar, zones
+from slussen.records.amounts import MINUS, PLUS, ZERO, zones
 from slussen.records.codepages import UNDEFINED, Codepage
-from slussen.records.layout import LONGEST, FieldSpec
+from slussen.records.columns import Fault
 from slussen.records.letters import (
     Bools,
     Bytes,
@@ -36,6 +36,8 @@ from slussen.records.letters import (
     to_plain,
     unscaled,
 )
+from slussen.records.moments import calendar
+from slussen.records.notation import LONGEST, FieldSpec
 
 WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
