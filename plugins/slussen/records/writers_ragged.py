@@ -26,12 +26,13 @@ class _Ragged(Writer):
         """A column as text, "" where it is null; what the encoding lacks is found here."""
         if f.required and (missing := np.asarray(column.is_null())).any():
             findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(missing)), rows)
-        written, faults, replaced = writing.as_text(f, column, self.replace)
+        written, faults, cut, replaced = writing.as_text(f, column, self.replace)
         _, _, lacking = writing.to_page(written, self.page)
         for fault in faults + lacking:
             findings.add(f, fault, rows)
-        if replaced:
-            counts[f"replaced.{f.name}"] += replaced
+        for what, count in (("truncated", cut), ("replaced", replaced)):
+            if count:
+                counts[f"{what}.{f.name}"] += count
         return written
 
     def coded(self, lines: pa.Array) -> bytes:

@@ -372,12 +372,12 @@ def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
 # --- values of any length (tagged and delimited formats)
 
 
-def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int]:
-    """A column as text of its own length, "" where it is null: (text, what is wrong, how many letters replaced)."""
+def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int, int]:
+    """A column as text of its own length, "" where it is null: (text, what is wrong, values cut, letters replaced)."""
     missing = np.asarray(column.is_null())
     if missing.all():
-        return pa.array([""] * len(column), pa.string()), [], 0
-    replaced = 0
+        return pa.array([""] * len(column), pa.string()), [], 0, 0
+    cut = replaced = 0
     if f.type in ("integer", "decimal"):
         numbers, faults = whole(f, column.drop_null())
         width = f.length if f.right and f.pad == "0" and f.zeros else 1
@@ -395,17 +395,17 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         lengths = np.asarray(pc.utf8_length(there))
         if (long := lengths > f.length).any():
             if f.truncate:
-                there = pc.utf8_slice_codeunits(there, 0, f.length)
+                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), int(long.sum())
             else:
                 faults += [
                     Fault("too_long", f"{lengths[row]} characters in a field of {f.length}", np.array([row]))
                     for row in np.flatnonzero(long).tolist()
                 ]
     if not missing.any():
-        return there, faults, replaced
+        return there, faults, cut, replaced
     rows = np.flatnonzero(~missing)
     place = np.zeros(len(column), np.int64)
     place[rows] = np.arange(len(rows))
     for fault in faults:
         fault.rows = rows[fault.rows]
-    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, replaced
+    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, cut, replaced
