@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sandbox.identities import number
 from slussen.errors import Findings
 from slussen.records.codepages import UNDEFINED, codepage
-from slussen.records.layout import FieldSpec, Layout, LayoutFile
+from slussen.records.layout import Layout
+from slussen.records.notation import FieldSpec, LayoutFile
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 

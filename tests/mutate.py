@@ -23,8 +23,10 @@ from random import Random
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("plugins/slussen/records")
 SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one that is about speed alone
-TESTS = ("tests/test_broken.py", "tests/test_traps.py", "tests/test_layouts.py", "tests/test_fields.py",
-         "tests/test_files.py", "tests/test_records.py", "tests/test_tools.py", "tests/test_oncall.py")  # fmt: skip
+TESTS = tuple(
+    f"tests/test_{name}.py"
+    for name in ("writing", "broken", "traps", "layouts", "records", "oncall", "files", "fields", "tools")
+)
 LONGEST = 400  # seconds; a mutant that never ends is dead
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

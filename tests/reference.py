@@ -13,7 +13,7 @@ from typing import Any
 import ebcdic  # noqa: F401 (registers the codecs)
 
 from sandbox.identities import check_digit
-from slussen.records.layout import FieldSpec
+from slussen.records.notation import FieldSpec
 
 EBCDIC = ("cp278", "cp1143", "cp037", "cp500")
 SEN = {

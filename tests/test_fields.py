@@ -16,7 +16,7 @@ import pytest
 from sandbox.identities import number
 from slussen.records import cells, writing
 from slussen.records.codepages import SINGLE, UNDEFINED, codepage
-from slussen.records.layout import FieldSpec, arrow_type
+from slussen.records.notation import FieldSpec, arrow_type
 from tests import reference
 
 EACH = int(os.environ.get("FIELDS_EACH", "2500"))

@@ -11,6 +11,7 @@ import pytest
 from slussen import settings
 from slussen.errors import CallError, Findings
 from slussen.records import layout as layouts
+from slussen.records.notation import schema_json
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 
@@ -100,11 +101,11 @@ def test_fixed_layouts_are_as_long_as_published() -> None:
 
 
 def test_the_schema_for_editors_is_the_notations() -> None:
-    schema = settings.FORMATS / layouts.SCHEMA
-    assert schema.read_text(encoding="utf-8") == layouts.schema_json(), "make formats"
+    schema = settings.FORMATS / "schema.json"
+    assert schema.read_text(encoding="utf-8") == schema_json(), "make formats"
     for name in NAMES:
         first = (settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        assert first == f"# yaml-language-server: $schema={layouts.SCHEMA}"
+        assert first == "# yaml-language-server: $schema=schema.json"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,6 +173,26 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
         (("format: small", "format: other"), "the format is called other"),
         (("[5, 8, text]", "[5, 8, text, {only: X}]"), "record types that there are none of: X"),
         (("kind: fixed", "kind: ["), "small.yaml:"),
+        (("name:   [5, 8, text]", "number: [5, 8, text]"), "number is there twice"),
+        (("[1, 4, integer]", "[1, 4, date]"), "has no room for"),
+        (("[5, 8, text]", "[5, 8, date, {form: YYYYMMMM}]"), "has a part twice"),
+        (("[5, 8, text]", "[5, 8, date, {form: hhmmss}]"), "is no date in the form"),
+        (("[5, 8, text]", "[5, 8, text, {usage: packed}]"), "only numbers of fixed records are"),
+        (("[5, 8, text]", "[5, 8, boolean, {values: [J]}]"), "needs two values"),
+        (("[5, 8, text]", "[5, 8, const]"), "needs its value"),
+        (("[1, 4, integer]", "[1, 4, integer, {sign: name}]"), "no field of type sign"),
+        (("[1, 4, integer]", "[1, 3, integer, {usage: binary}]"), "1, 2, 4 or 8 bytes"),
+        (("K: {}", "K: {when: {nosuch: A}}"), "known by nosuch, which is no field of it"),
+        (("K: {}", "K: {under: L}"), "there is no record type L"),
+        (("K: {}", "K: {place: first, when: {name: A}}\n  L: {place: first, when: {name: B}}"), "can be first"),
+        (("encoding: iso8859-1", "encoding: cp999"), "unknown encoding"),
+        (("K: {}", "K: {}\ntotals:\n  K.nosuch: {count: K}"), "there is no field K.nosuch"),
+        (("K: {}", "K: {}\ntotals:\n  K.number: {count: L}"), "there is no record type L"),
+        (("K: {}", "K: {}\ntotals:\n  K.number: {sum: K.nosuch}"), "there is no field K.nosuch"),
+        (("K: {}", "K: {fields: {x: [1, 12, text]}}"), "either the layout has fields or its record types"),
+        (("kind: fixed", "kind: delimited"), "needs its separator"),
+        (("kind: fixed", "kind: tagged"), "no code of five digits"),
+        (("[1, 4, integer]", "[1, 1, integer, {sign: trailing}]"), "no room for a digit and its sign"),
     ],
 )
 def test_a_wrong_layout_is_refused_with_file_line_and_reason(

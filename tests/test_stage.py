@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from itertools import count
 
+import psycopg
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
@@ -83,3 +84,31 @@ def test_null_and_the_empty_text_stay_apart_and_line_ends_stay_in(database: Conn
 
 def test_a_query_without_rows_gives_no_batch(database: Connection) -> None:
     assert list(stage.read(database, "select 1 as n where false")) == []
+
+
+def test_rows_that_nobody_wants_any_more_are_not_sent_and_the_connection_goes_on(database: Connection) -> None:
+    rows = stage.read(database, "select n, repeat('x', 1000) as t from generate_series(1, 200000) n")
+    assert next(rows).num_rows > 0
+    rows.close()
+    assert database.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "query", ["select 1 / (n - 90000) as n from generate_series(1, 100000) n", "select 1 / 0 as n"]
+)
+def test_what_goes_wrong_in_the_middle_of_a_query_is_raised(database: Connection, query: str) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        list(stage.read(database, query))
+    assert database.execute("select 1").fetchone() == (1,)
+
+
+def test_text_that_is_equally_long_in_all_rows_is_staged_like_any(database: Connection) -> None:
+    schema = pa.schema([("a", pa.string()), ("b", pa.string()), ("n", pa.decimal128(18, 2))])
+    columns = [["åäö", "abc", "xyz"], ["", "", ""], [Decimal("-0.01"), Decimal("1234567890123456.78"), Decimal(0)]]
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    )
+    table = f"t{next(TABLES)}"
+    stage.create(database, table, schema)
+    stage.copy_in(database, table, [rows])
+    assert [r for b in stage.read(database, f"select * from stage.{table}") for r in b.to_pylist()] == rows.to_pylist()

@@ -453,7 +453,7 @@ def layout_import(
 @layout_app.command("schema")
 def layout_schema() -> None:
     """The JSON Schema of layouts, for editors (include/formats/schema.json)."""
-    from slussen.records.layout import schema_json
+    from slussen.records.notation import schema_json
 
     typer.echo(schema_json(), nl=False)
 

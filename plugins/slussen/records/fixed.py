@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records import cells
+from slussen.records.amounts import MINUS, PLUS
 from slussen.records.codepages import Codepage, codepage
+from slussen.records.columns import Fault
 from slussen.records.frames import Block, Frames
-from slussen.records.layout import FieldSpec, Layout, arrow_type
+from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, slice_of, translated
+from slussen.records.notation import FieldSpec, arrow_type
 from slussen.records.parallel import ordered
 from slussen.records.source import Source
 from slussen.records.structure import Structure
@@ -68,7 +71,7 @@ class _Block:
     def __init__(self, reader: FixedReader, block: Block) -> None:
         self.layout, self.page, self.block = reader.layout, reader.page, block
         self.findings = Findings(reader.findings.limit)
-        self.faults: list[tuple[FieldSpec | None, cells.Fault]] = []
+        self.faults: list[tuple[FieldSpec | None, Fault]] = []
         table = self.page.plain
         self.plain = block.cells if table == bytes(range(256)) else translated(block.cells, table)
         self.printable = bool(self.plain.min() >= BLANK and self.plain.max() < 0x7F)
@@ -139,16 +142,14 @@ class _Block:
                     match &= (there == wanted).all(axis=1)
             kinds[match] = number
         if (unknown := kinds < 0).any():
-            fault = cells.Fault(
-                "record_type", "a record of no type that the layout has", np.flatnonzero(unknown), exact=True
-            )
+            fault = Fault("record_type", "a record of no type that the layout has", np.flatnonzero(unknown), exact=True)
             places = [self.layout.field(w, r) for r, spec in self.layout.records.items() for w in spec.when]
             self.faults.append((places[0] if places else None, fault))
         lengths = np.array([self.layout.length_of(r) for r in self.layout.records])
         if self.layout.varies and (other := (kinds >= 0) & (lengths[kinds] != self.block.lengths)).any():
             for row in np.flatnonzero(other).tolist():
                 message = f"{self.block.lengths[row]} bytes where this record type has {lengths[kinds[row]]}"
-                self.faults.append((None, cells.Fault("record_length", message, np.array([row]))))
+                self.faults.append((None, Fault("record_length", message, np.array([row]))))
             kinds[other] = -1
         return kinds
 
@@ -183,7 +184,7 @@ class _Block:
         if f.required:
             empty = column.empty if column.empty is not None else np.zeros(len(column.values), np.bool_)
             if empty.any():
-                self._fault(f, cells.Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
+                self._fault(f, Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
         return column.values
 
     def _constant(self, f: FieldSpec, there: Bytes, rows: Ints | None, kinds: NDArray[np.int64]) -> None:
@@ -197,20 +198,20 @@ class _Block:
             if wrong.any():
                 found = np.flatnonzero(wrong)
                 within = (there[found] != wanted).argmax(axis=1)
-                self._fault(f, cells.Fault("constant", "not the layout's constant", found, within, exact=True), rows)
+                self._fault(f, Fault("constant", "not the layout's constant", found, within, exact=True), rows)
 
     def _sign(self, f: FieldSpec, there: Bytes, rows: Ints | None) -> Bools:
-        negative: Bools = there == cells.MINUS
-        wrong = ~negative & (there != BLANK) & (there != cells.PLUS)
+        negative: Bools = there == MINUS
+        wrong = ~negative & (there != BLANK) & (there != PLUS)
         if wrong.any():
             message = "a sign is a blank, a plus or a minus"
             found = np.flatnonzero(wrong)
-            self._fault(f, cells.Fault("sign", message, found, np.zeros(len(found), np.int64), exact=True), rows)
+            self._fault(f, Fault("sign", message, found, np.zeros(len(found), np.int64), exact=True), rows)
         return negative
 
-    def _fault(self, f: FieldSpec, fault: cells.Fault, rows: Ints | None) -> None:
+    def _fault(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
         if rows is not None:
-            fault = cells.Fault(fault.rule, fault.message, rows[fault.rows], fault.within, fault.exact)
+            fault = Fault(fault.rule, fault.message, rows[fault.rows], fault.within, fault.exact)
         self.faults.append((f, fault))
 
     # --- where

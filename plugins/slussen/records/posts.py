@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import Codepage
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
+from slussen.records.notation import FieldSpec
 from slussen.records.ragged import AGAIN, LineStart, Located, Pieces
 
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
@@ -265,6 +266,7 @@ class _Table:
 
     def __init__(self, posts: Posts, located: Located, order: Ints, bounds: Ints) -> None:
         self.posts, self.located, self.order, self.bounds = posts, located, order, bounds
+        self.values = located.pieces.column(order[bounds[0] :])  # all terms' values, one after the other
         self.dollars = b"$" in posts.data
 
     def batch(
@@ -274,17 +276,29 @@ class _Table:
         columns = {}
         all_here = bool(here.all())
         for place, f in self.posts.terms.of[kind]:
-            lines = self.order[self.bounds[place] : self.bounds[place + 1]]
+            lines = every = self.order[self.bounds[place] : self.bounds[place + 1]]
             if not all_here:
                 lines = lines[here[lines]]
             if not len(lines) and not f.required:
                 continue
-            which = self._by_row(f, kind, lines, row[lines], numbers)
-            taken = self.located.pieces.column(which)
+            rows = row[lines]
+            which = self._by_row(f, kind, lines, rows, numbers)
+            whole = len(lines) == len(every) and not (rows[1:] == rows[:-1]).any()
+            taken = self._spread(place, rows, len(heads)) if whole else self.located.pieces.column(which)
             if self.dollars and (nothing := np.asarray(pc.equal(taken, "$"))).any():
                 taken = pc.if_else(nothing, "", taken)
             columns[f.name] = self.located.column(f, kind, which, numbers, self._line_start(which, heads), taken)
         return self.posts.assembled(kind, columns, heads, numbers, group)
+
+    def _spread(self, place: int, rows: NDArray[np.int32], n: int) -> pa.Array:
+        """A term's values in their rows, "" in the others: nothing is copied, those have no bytes."""
+        first = int(self.bounds[place] - self.bounds[0])
+        if len(rows) == n:
+            return self.values.slice(first, n)
+        there = np.zeros(n + 1, np.int32)
+        there[rows + 1] = 1
+        offsets = np.frombuffer(self.values.buffers()[1], np.int32)[np.cumsum(there) + first]
+        return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), self.values.buffers()[2]])
 
     def _line_start(self, which: Ints, heads: Ints) -> LineStart:
         """Where a row's line begins; its record's first, if it has none."""

@@ -14,8 +14,9 @@ import pyarrow as pa
 from slussen.errors import Finding, Findings
 from slussen.records import cells
 from slussen.records.codepages import Codepage
-from slussen.records.layout import FieldSpec
+from slussen.records.columns import Fault
 from slussen.records.letters import Ints, array
+from slussen.records.notation import FieldSpec
 
 LineStart = Callable[[int], int]  # by row
 AGAIN = "correct it at the sender, and have the file sent again"
@@ -73,13 +74,11 @@ class Located:
         for fault in found.faults:
             self.fault(f, kind, fault, which, numbers, line_start)
         if f.required and found.empty is not None and found.empty.any():
-            empty = cells.Fault("required", "a required field is empty", np.flatnonzero(found.empty))
+            empty = Fault("required", "a required field is empty", np.flatnonzero(found.empty))
             self.fault(f, kind, empty, which, numbers, line_start)
         return found.values
 
-    def fault(
-        self, f: FieldSpec, kind: str, fault: cells.Fault, which: Ints, numbers: Ints, line_start: LineStart
-    ) -> None:
+    def fault(self, f: FieldSpec, kind: str, fault: Fault, which: Ints, numbers: Ints, line_start: LineStart) -> None:
         within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
         for row, place in zip(fault.rows.tolist(), within.tolist(), strict=True):
             if self.findings.full:

@@ -148,9 +148,9 @@ class _CopyOut(io.RawIOBase):
 
     def _end(self) -> None:
         self._ended = True
-        while (result := self._pq.get_result()) is not None:
-            if result.status != ExecStatus.COMMAND_OK:
-                raise error_from_result(result)
+        results = list(iter(self._pq.get_result, None))
+        if wrong := [r for r in results if r.status != ExecStatus.COMMAND_OK]:
+            raise error_from_result(wrong[0])
 
     def close(self) -> None:
         """The rows that nobody wants any more are not sent."""
@@ -159,8 +159,8 @@ class _CopyOut(io.RawIOBase):
             with suppress(psycopg.Error):
                 while self._pq.get_copy_data(0)[0] >= 0:
                     pass
+            with suppress(psycopg.Error):
                 self._end()
-            self._ended = True
         super().close()
 
 

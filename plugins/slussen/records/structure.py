@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
-from slussen.records.layout import LONGEST, FieldSpec, Layout, Total
+from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints, unscaled
+from slussen.records.notation import LONGEST, FieldSpec, Total
 
 Kinds = NDArray[np.int64]
 AGAIN = "have the file sent again, whole"

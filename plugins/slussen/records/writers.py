@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from slussen.errors import Finding, Findings
 from slussen.records import writing
-from slussen.records.cells import Fault
 from slussen.records.codepages import Codepage
+from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
 from slussen.records.letters import Ints
+from slussen.records.notation import FieldSpec
 
 RAW = "raw"  # a column of records as they were read, in hex
 NEXT = {

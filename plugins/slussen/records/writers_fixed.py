@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 
 from slussen.errors import Findings
 from slussen.records import writing
-from slussen.records.cells import Fault
 from slussen.records.codepages import codepage
+from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
-from slussen.records.layout import NUMBERS, FieldSpec, Layout
+from slussen.records.layout import Layout
 from slussen.records.letters import Bytes, Ints, translated
+from slussen.records.notation import NUMBERS, FieldSpec
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 

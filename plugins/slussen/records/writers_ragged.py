@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.records import writing
-from slussen.records.cells import Fault
+from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
-from slussen.records.layout import FieldSpec
 from slussen.records.letters import Ints
+from slussen.records.notation import FieldSpec
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
@@ -26,12 +26,13 @@ class _Ragged(Writer):
         """A column as text, "" where it is null; what the encoding lacks is found here."""
         if f.required and (missing := np.asarray(column.is_null())).any():
             findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(missing)), rows)
-        written, faults, replaced = writing.as_text(f, column, self.replace)
+        written, faults, cut, replaced = writing.as_text(f, column, self.replace)
         _, _, lacking = writing.to_page(written, self.page)
         for fault in faults + lacking:
             findings.add(f, fault, rows)
-        if replaced:
-            counts[f"replaced.{f.name}"] += replaced
+        for what, count in (("truncated", cut), ("replaced", replaced)):
+            if count:
+                counts[f"{what}.{f.name}"] += count
         return written
 
     def coded(self, lines: pa.Array) -> bytes:

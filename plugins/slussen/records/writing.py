@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.records import forms
-from slussen.records.cells import MINUS, PLUS, ZERO, Fault, calendar, zones
+from slussen.records.amounts import MINUS, PLUS, ZERO, zones
 from slussen.records.codepages import UNDEFINED, Codepage
-from slussen.records.layout import LONGEST, FieldSpec
+from slussen.records.columns import Fault
 from slussen.records.letters import (
     Bools,
     Bytes,
@@ -36,6 +36,8 @@ from slussen.records.letters import (
     to_plain,
     unscaled,
 )
+from slussen.records.moments import calendar
+from slussen.records.notation import LONGEST, FieldSpec
 
 WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
@@ -370,12 +372,12 @@ def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
 # --- values of any length (tagged and delimited formats)
 
 
-def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int]:
-    """A column as text of its own length, "" where it is null: (text, what is wrong, how many letters replaced)."""
+def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int, int]:
+    """A column as text of its own length, "" where it is null: (text, what is wrong, values cut, letters replaced)."""
     missing = np.asarray(column.is_null())
     if missing.all():
-        return pa.array([""] * len(column), pa.string()), [], 0
-    replaced = 0
+        return pa.array([""] * len(column), pa.string()), [], 0, 0
+    cut = replaced = 0
     if f.type in ("integer", "decimal"):
         numbers, faults = whole(f, column.drop_null())
         width = f.length if f.right and f.pad == "0" and f.zeros else 1
@@ -393,17 +395,17 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         lengths = np.asarray(pc.utf8_length(there))
         if (long := lengths > f.length).any():
             if f.truncate:
-                there = pc.utf8_slice_codeunits(there, 0, f.length)
+                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), int(long.sum())
             else:
                 faults += [
                     Fault("too_long", f"{lengths[row]} characters in a field of {f.length}", np.array([row]))
                     for row in np.flatnonzero(long).tolist()
                 ]
     if not missing.any():
-        return there, faults, replaced
+        return there, faults, cut, replaced
     rows = np.flatnonzero(~missing)
     place = np.zeros(len(column), np.int64)
     place[rows] = np.arange(len(rows))
     for fault in faults:
         fault.rows = rows[fault.rows]
-    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, replaced
+    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, cut, replaced

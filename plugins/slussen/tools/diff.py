@@ -16,7 +16,7 @@ import numpy as np
 
 from slussen.errors import CallError, Findings
 from slussen.records.frames import ENDS
-from slussen.records.layout import FieldSpec
+from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
 from slussen.tools.ruler import masked

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
+from slussen.records.notation import FieldSpec
 
 WIDTH = 96
 

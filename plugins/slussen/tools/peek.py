@@ -16,7 +16,8 @@ from rich.text import Text
 
 from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import codepage
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
+from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
 from slussen.tools.ruler import drawn, hidden, masked

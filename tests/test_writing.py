@@ -1,0 +1,100 @@
+"""What is written, and what is refused: each with its record, field and column, nothing cut that may not be."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from slussen.errors import Findings
+from slussen.records.codepages import Replacements
+from slussen.records.render import Rendered
+from tests import formats
+
+
+def one(line: list[Any], value: Any, *, kind: str = "fixed", encoding: str = "iso8859-1", **more: Any) -> Any:
+    """A field's value written by its layout: (its bytes, its findings, what was cut or replaced)."""
+    given: dict[str, Any] = {"fixed": {"length": line[1]}, "delimited": {"separator": ";"}}[kind]
+    layout = formats.make(kind=kind, fields={"f": line}, **given)
+    findings = Findings()
+    rendered = Rendered([formats.batch(layout, [{"record_type": "r", "f": value}])], layout, encoding, "lf", findings,
+                        **more)  # fmt: skip
+    return b"".join(rendered).removesuffix(b"\n"), [f.rule for f in findings], rendered.totals
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_text_too_long_is_refused_or_cut_and_counted_as_the_layout_says(kind: str) -> None:
+    assert one([1, 4, "text"], "Ångström", kind=kind)[1] == ["too_long"]
+    data, rules, totals = one([1, 4, "text", {"truncate": True}], "Ångström", kind=kind)
+    assert (data, rules, totals["truncated.f"]) == ("Ångs".encode("latin-1"), [], 1)
+
+
+def test_a_letter_of_utf_8_is_not_cut_in_two() -> None:
+    data, rules, totals = one([1, 4, "text", {"truncate": True}], "abcåd", encoding="utf-8")
+    assert (data, rules, totals["truncated.f"]) == (b"abc ", [], 1)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize(
+    ("line", "value", "rule"),
+    [
+        ([1, 8, "text"], "a\x07b", "control_character"),
+        ([1, 8, "text"], "a\x85b", "control_character"),
+        ([1, 8, "text"], "a\x7fb", "control_character"),
+        ([1, 8, "digits"], "12x", "not_a_number"),
+        ([1, 12, "digits", {"check": "personnummer"}], "19891122A399", "not_a_number"),
+        ([1, 8, "text", {"values": ["A", "B"]}], "C", "not_in_code_list"),
+        ([1, 8, "text"], "50 €", "unmappable"),
+        ([1, 2, "integer"], 100, "too_long"),
+        ([1, 2, "integer"], -10, "too_long"),
+        ([1, 8, "text", {"required": True}], None, "required"),
+        ([1, 6, "date"], "2070-01-01", "not_a_date"),
+    ],
+)
+def test_what_does_not_fit_is_refused(kind: str, line: list[Any], value: Any, rule: str) -> None:
+    if line[2] == "date":
+        value = __import__("datetime").date.fromisoformat(value)
+    assert one(line, value, kind=kind)[1] == [rule]
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_an_interim_numbers_letter_may_be_written(kind: str) -> None:
+    assert one([1, 12, "digits", {"check": "personnummer"}], "19891122T399", kind=kind)[1] == []
+
+
+def test_a_column_of_another_number_type_is_written_when_it_is_exact() -> None:
+    layout = formats.make(length=6, fields={"n": [1, 6, "decimal", {"decimals": 2}]})
+    for values, wanted, rules in (
+        (pa.array([Decimal("1.5"), Decimal("-2.25")], pa.decimal128(20, 4)), b"000150\n-00225\n", []),
+        (pa.array([Decimal("1.555"), Decimal("2.25")], pa.decimal128(20, 4)), None, ["too_long"]),
+        (pa.array([3, 4]), b"000300\n000400\n", []),
+    ):
+        batch = pa.RecordBatch.from_arrays([pa.array(["r", "r"]), values], names=["record_type", "n"])
+        findings = Findings()
+        data = b"".join(Rendered([batch], layout, "iso8859-1", "lf", findings))
+        assert [f.rule for f in findings] == rules
+        assert wanted is None or data == wanted
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_a_replacement_is_counted_and_what_the_encoding_has_is_not_replaced(kind: str) -> None:
+    table = Replacements("t", {"ﬁ": "fi", "å": "a"})
+    data, rules, totals = one([1, 8, "text"], "ﬁn å", kind=kind, replacements=table)
+    assert (data.rstrip(), rules, totals["replaced.f"]) == ("fin å".encode("latin-1"), [], 1)
+
+
+def test_a_sign_where_the_layout_has_it() -> None:
+    for rules, minus, plus in (
+        ({"sign": "trailing"}, b"0012-", b"0012 "),
+        ({"sign": "trailing", "plus": True}, b"0012-", b"0012+"),
+        ({"plus": True}, b"-0012", b"+0012"),
+        ({"fill": " "}, b"  -12", b"   12"),
+        ({"fill": " ", "plus": True}, b"  -12", b"  +12"),
+        ({"align": "left"}, b"-12  ", b"12   "),
+        ({"sign": "overpunched"}, b"0001K", b"0001B"),
+        ({"sign": "zoned"}, b"0001r", b"00012"),
+    ):
+        line = [1, 5, "integer", rules]
+        assert (one(line, -12)[0], one(line, 12)[0]) == (minus, plus), rules
