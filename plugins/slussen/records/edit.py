@@ -18,8 +18,9 @@ from slussen.errors import CallError, Findings
 from slussen.records import writing
 from slussen.records.codepages import codepage
 from slussen.records.frames import ENDS
-from slussen.records.layout import FieldSpec, Layout
+from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
+from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
 from slussen.records.structure import Structure
 
