@@ -45,6 +45,15 @@ def test_posts_and_their_groups_are_rows_in_any_encoding(end: str, encoding: str
     assert {r["efternamn"] for r in rows if r["record_type"] == "person"} == {"Ängsvik"}
 
 
+def test_a_byte_order_mark_stands_before_the_head_where_it_is_declared() -> None:
+    data = file(ONE + SHUT, 1).encode("utf-8-sig")
+    rows, findings, _ = formats.parse(LAYOUT, data, "utf-8-sig")
+    assert not findings
+    assert rows[0]["byte_offset"] == 3
+    _, findings, _ = formats.parse(LAYOUT, data, "utf-8")
+    assert [(f.rule, f.offset) for f in findings] == [("bom", 0)]
+
+
 def test_a_term_that_few_posts_have_stands_in_its_own() -> None:
     rows, found = read(ONE + SHUT + ONE + "#UP 01012 Bo\n#UP 01081 G\n" + SHUT + ONE + "#UP 01081 OG\n" + SHUT, 3)
     assert not found
