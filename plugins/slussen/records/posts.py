@@ -24,6 +24,7 @@ from slussen.records.ragged import AGAIN, LineStart, Located, Pieces
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
 FIVE = np.uint64(0xFF_FFFF_FFFF)  # of eight bytes the first five: a term's code
 BITS = 12  # of the codes' hash
+OUTSIDE = np.int16(-2)
 Places = NDArray[np.int16]
 
 
@@ -125,6 +126,7 @@ class Posts:
         self._strangers(others, opens, closes, post)
         place = np.where(is_term, terms.places(self.words[self.starts + len(prefix)] & FIVE), np.int16(-1))
         state = self._groups(place, opens, closes, post)
+        self._unexpected(np.flatnonzero(is_term & (state == OUTSIDE)), post)
         pieces = Pieces(self.data, self.page, np.minimum(self.starts + len(prefix) + 6, self.ends), self.ends)
         located = Located(pieces, self.at, self.findings)
         passed_over = [k for k, name in terms.openers.items() if name not in layout.records]
@@ -139,7 +141,7 @@ class Posts:
         for opener, name in terms.openers.items():
             if name not in layout.records:
                 continue
-            begins = (key == opener).astype(np.int32)
+            begins = ((key == opener) & (state == opener)).astype(np.int32)
             which = np.flatnonzero(begins)
             if not len(which):
                 continue
@@ -205,22 +207,26 @@ class Posts:
         return found
 
     def _groups(self, place: Places, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> Places:
-        """The group that each line stands in, by its opener's place; -1 for none."""
+        """The group that each line stands in, by its opener's place; -1 for none, ``OUTSIDE`` for no post."""
         marks = place >= len(self.terms.fields)
         marks[opens] = marks[closes] = True
         which = np.flatnonzero(marks)
         mark = place[which]
         opening = np.isin(mark, list(self.terms.openers))
         closing = np.isin(mark, list(self.terms.closers))
-        states = np.where(opening, mark, np.int16(-1))
-        before = np.concatenate((np.array([-1], np.int16), states[:-1]))
-        wrong = (opening & (before >= 0)) | (closing & (before != mark - 1)) | (~opening & ~closing & (before >= 0))
+        opened, closed = np.isin(which, opens), np.isin(which, closes)
+        last = np.maximum.accumulate(np.where(opened | closed, np.arange(len(which)), -1))
+        inside = (last >= 0) & opened[np.maximum(last, 0)] if len(which) else opened
+        states = np.where(inside, np.where(opening, mark, np.int16(-1)), OUTSIDE)
+        before = np.concatenate((np.array([OUTSIDE], np.int16), states[:-1]))
+        wrong = inside & ((opening & (before >= 0)) | (closing & (before != mark - 1)))
+        wrong |= (opened | closed) & (before >= 0)
         for k in np.flatnonzero(wrong).tolist():
             line = int(which[k])
             self.find("unclosed_group", "a group that isn't closed, or is closed and was not opened", AGAIN,
                       record=int(post[line]), column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
         runs = np.diff(np.concatenate(([0], which, [len(place)])))
-        found: Places = np.repeat(np.concatenate((np.array([-1], np.int16), states)), runs)
+        found: Places = np.repeat(np.concatenate((np.array([OUTSIDE], np.int16), states)), runs)
         found[which[closing]] = before[closing]  # a closer belongs to its group
         return found
 
@@ -251,7 +257,7 @@ class Posts:
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
         for line in lines.tolist():
-            self.find("unexpected_line", "a line that the format doesn't have", AGAIN, record=max(int(post[line]), 1),
+            self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=max(int(post[line]), 1),
                       column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def find(self, rule: str, message: str, next_step: str, **where: object) -> None:

@@ -101,7 +101,8 @@ class TaggedReader:
             return
         after = data.find(b"\n", start) + 1 or len(data)
         self._data = data[after:]
-        yield from self._outer(data[:start], self.layout.header, 0)
+        begins = len(BOM) if data.startswith(BOM) else 0
+        yield from self._outer(data[begins:start], self.layout.header, begins)
         self._at = after
 
     def _blocks(self) -> Iterator[tuple[bytes, int]]:

@@ -1,0 +1,105 @@
+"""Posts of a tagged file: what is wrong with how they are put together, each at its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from slussen.records import layout as layouts
+from tests import formats
+
+LAYOUT = layouts.load("navet_utfil")
+HEAD = "#INFO_START\n#FILTYP UTFIL\n#INFO_SLUT\n#DATA_START\n"
+ONE = "#POST_START\n#UP 01001 198911222399\n#UP 01014 Ängsvik\n"
+RELATION = "#UP 02000\n#UP 02001 201204062390\n#UP 02003 B\n#UP 02999\n"
+SHUT = "#POST_SLUT\n"
+
+
+def file(data: str, posts: int) -> str:
+    return f"{HEAD}{data}#DATA_SLUT\n#AVST_START\n#ANTAL_POSTER {posts:08}\n#AVST_SLUT\n#FIL_SLUT\n"
+
+
+def read(data: str, posts: int = 1, encoding: str = "cp1252") -> tuple[list[formats.Row], list[tuple[str, str, int]]]:
+    """The rows of the data, and each finding by rule, field and the line (from 1 in the data) where it stands."""
+    whole = file(data, posts)
+    rows, findings, _ = formats.parse(LAYOUT, whole.encode(encoding), encoding)
+    found = []
+    for f in findings:
+        assert f.offset is not None
+        found.append((f.rule, f.field, whole.encode(encoding)[len(HEAD) : f.offset].count(b"\n") + 1))
+    return [r for r in rows if r["record_type"] in ("person", "relation", "medborgarskap")], found
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp437"])
+def test_posts_and_their_groups_are_rows_in_any_encoding(end: str, encoding: str) -> None:
+    data = (ONE + RELATION + RELATION.replace(" B", " MO") + SHUT + ONE + SHUT + ONE + RELATION + SHUT).replace(
+        "\n", end
+    )
+    rows, found = read(data, 3, encoding)
+    assert not found
+    assert [(r["record_no"], r["record_type"], r["group_no"]) for r in rows] == [
+        (1, "person", 0), (2, "person", 0), (3, "person", 0),
+        (1, "relation", 1), (1, "relation", 2), (3, "relation", 1),
+    ]  # fmt: skip
+    assert [r["relationstyp"] for r in rows if r["record_type"] == "relation"] == ["B", "MO", "B"]
+    assert {r["efternamn"] for r in rows if r["record_type"] == "person"} == {"Ängsvik"}
+
+
+def test_a_byte_order_mark_stands_before_the_head_where_it_is_declared() -> None:
+    data = file(ONE + SHUT, 1).encode("utf-8-sig")
+    rows, findings, _ = formats.parse(LAYOUT, data, "utf-8-sig")
+    assert not findings
+    assert rows[0]["byte_offset"] == 3
+    _, findings, _ = formats.parse(LAYOUT, data, "utf-8")
+    assert [(f.rule, f.offset) for f in findings] == [("bom", 0)]
+
+
+def test_a_term_that_few_posts_have_stands_in_its_own() -> None:
+    rows, found = read(ONE + SHUT + ONE + "#UP 01012 Bo\n#UP 01081 G\n" + SHUT + ONE + "#UP 01081 OG\n" + SHUT, 3)
+    assert not found
+    assert [(r["fornamn"], r["civilstand"]) for r in rows] == [(None, None), ("Bo", "G"), (None, "OG")]
+
+
+@pytest.mark.parametrize(
+    ("data", "posts", "wanted"),
+    [
+        (ONE + ONE + SHUT, 2, [("unclosed_record", "", 1)]),
+        (ONE + SHUT + ONE, 2, [("unclosed_record", "", 5)]),
+        (ONE + SHUT + SHUT, 1, [("unexpected_line", "", 5)]),
+        (ONE + "#UP 02000\n#UP 02003 B\n" + SHUT, 1, [("unclosed_group", "", 6)]),
+        (ONE + "#UP 02999\n" + SHUT, 1, [("unclosed_group", "", 4)]),
+        (ONE + "#UP 02000\n#UP 03000\n#UP 03999\n" + SHUT, 1, [("unclosed_group", "", 5)]),
+        (ONE + "#UP 02000\n#UP 03999\n" + SHUT, 1, [("unclosed_group", "", 5)]),
+        (ONE + "#UP 01014 Berg\n" + SHUT, 1, [("twice", "efternamn", 4)]),
+        (ONE + "hello\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 010\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#DAG_START 20260101\n" + SHUT, 1, []),
+        (ONE + "\n" + SHUT, 1, []),
+        (ONE + SHUT.replace("\n", "  \n"), 1, []),
+        (ONE + SHUT.replace("\n", " x\n"), 1, [("unclosed_record", "", 1), ("unexpected_line", "", 4)]),
+        ("#UP 01014 Berg\n" + ONE + SHUT, 1, [("unexpected_line", "", 1)]),
+        (ONE + SHUT + "#UP 01012 Bo\n" + ONE + SHUT, 2, [("unexpected_line", "", 5)]),
+        (ONE + SHUT + RELATION + ONE + SHUT, 2, [("unexpected_line", "", n) for n in (5, 6, 7, 8)]),
+        (ONE.replace("#UP 01001 198911222399\n", "") + SHUT, 1, [("required", "personnummer", 1)]),
+        (ONE.replace("198911222399", "$") + SHUT, 1, [("required", "personnummer", 2)]),
+        (ONE.replace("Ängsvik", "Ängs\x07vik") + SHUT, 1, [("control_character", "efternamn", 3)]),
+        (ONE + "#UP 01003 X\n" + SHUT, 1, [("not_in_code_list", "sekretessmarkering", 4)]),
+        (ONE + "#UP 01034 123456\n" + SHUT, 1, [("too_long", "fb_postnr", 4)]),
+    ],
+)
+def test_what_is_wrong_with_a_post_is_found_at_its_line(
+    data: str, posts: int, wanted: list[tuple[str, str, int]]
+) -> None:
+    assert read(data, posts)[1] == wanted
+
+
+def test_a_terms_value_is_the_last_of_two_and_a_dollar_is_nothing() -> None:
+    rows, _ = read(ONE + "#UP 01014 Berg\n#UP 01012 $\n" + SHUT)
+    assert (rows[0]["efternamn"], rows[0]["fornamn"]) == ("Berg", None)
+
+
+def test_a_groups_term_outside_of_its_group_is_nobodys() -> None:
+    rows, found = read(ONE + "#UP 02003 B\n" + RELATION + SHUT)
+    assert not found
+    assert [r["relationstyp"] for r in rows if r["record_type"] == "relation"] == ["B"]
+    assert all(r.get("relationstyp") is None for r in rows if r["record_type"] == "person")
