@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,24 +119,44 @@ def _gate(integration: Any, kind: Any, manifest: Manifest, ledger: Any, place: d
 
 
 class Watch:
-    """The highest memory of PostgreSQL's processes while it watches: of each its own, not what they share; in MB."""
+    """PostgreSQL's processes while it watches: their CPU seconds, and the highest memory of them all in MB, of each its
+    own, not what they share.
+    """
 
     def __init__(self, postgres: int) -> None:
         self.peak = 0.0
+        self._used: dict[int, float] = {}
+        self._before: dict[int, float] = {}
         self._server, self._done = psutil.Process(postgres), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
+    @property
+    def cpu(self) -> float:
+        return sum(used - self._before.get(pid, 0) for pid, used in self._used.items())
+
     def __enter__(self) -> Watch:
+        self._look()
+        self._before = dict(self._used)
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._done.set()
         self._thread.join()
+        self._look()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.5):
-            self.peak = max(self.peak, sum(map(_own, self._server.children(recursive=True))) / 1024)
+        while not self._done.wait(0.2):
+            self._look()
+
+    def _look(self) -> None:
+        memory = 0.0
+        for child in self._server.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                self._used[child.pid] = times.user + times.system
+                memory += _own(child) / 1024
+        self.peak = max(self.peak, memory)
 
 
 def _own(process: psutil.Process) -> int:
@@ -153,7 +174,7 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
     from sandbox.postgres import APPLICATION, Server
     from slussen.database import migrate
 
-    table = Table("step", "seconds", "work", "CPU s", "peak MB", "PostgreSQL MB", "budget s", title=f"{persons:,} persons")
+    table = Table("step", "seconds", "work", "CPU s", "peak MB", "PostgreSQL CPU s", "its MB", "budget s", title=f"{persons:,} persons")
     with Server(home) as postgres:
         for name in ("slussen", "bosko"):
             migrate(postgres.dsn(name), settings.SQL / "migrations" / name)
@@ -181,9 +202,9 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
                     seconds = time.perf_counter() - began
                 whole += seconds
                 table.add_row(name, f"{seconds:.1f}", f"{told['work']:.1f}", f"{told['cpu']:.1f}", f"{told['peak']:.0f}",
-                              f"{watch.peak:.0f}", f"{BUDGET[name] * persons / 2e6:.1f}")  # fmt: skip
+                              f"{watch.cpu:.1f}", f"{watch.peak:.0f}", f"{BUDGET[name] * persons / 2e6:.1f}")  # fmt: skip
                 console.print(f"{name}: {seconds:.1f} s, {told['records']:,} records", highlight=False)
-            table.add_row("all", f"{whole:.1f}", "", "", "", "", f"{sum(BUDGET.values()) * persons / 2e6:.1f}")
+            table.add_row("all", f"{whole:.1f}", "", "", "", "", "", f"{sum(BUDGET.values()) * persons / 2e6:.1f}")
         finally:
             processes.stop([host])
     console.print(table)
