@@ -12,8 +12,8 @@ help: ## What there is
 
 install: $(VENV)/.installed ## Make the environment: .venv, with the `slussen` command in it
 
-demo: $(VENV)/.installed ## Run a business week through Airflow; ONCE=1 stops everything afterwards, and says by its exit code how it went
-	$(BIN)/python -m sandbox.demo $(if $(filter 1,$(ONCE)),--once)
+demo: $(VENV)/.installed ## Run a business day through Airflow; ONCE=1 stops everything afterwards, and says by its exit code how it went (SCALE=1)
+	$(BIN)/python -m sandbox.demo $(if $(filter 1,$(ONCE)),--once) --scale $(or $(SCALE),1)
 
 test: $(VENV)/.installed-dev ## Run the tests, the demo's scenario among them
 	$(BIN)/python -m pytest
@@ -30,6 +30,13 @@ interop-servers:
 interop: $(VENV)/.installed-dev interop-servers ## The transports against OpenSSH, vsftpd and ProFTPD, unpacked from Debian's packages
 	$(BIN)/python -m pytest tests/interop -rs
 
+day: $(VENV)/.installed ## The demo's whole day, from nothing, as a test (SCALE=1)
+	export SLUSSEN_HOME=$(CURDIR)/.slussen/day; $(BIN)/python -m sandbox.demo --clean; \
+	$(BIN)/python -m sandbox.demo --once --scale $(or $(SCALE),1); ended=$$?; $(BIN)/python -m sandbox.demo --clean; exit $$ended
+
+faults: $(VENV)/.installed-dev interop-servers ## Delivery, collection, receipts: every state of the models, every schedule of the code, faults after any byte (INJECTIONS=10000)
+	$(BIN)/python -m tests.injection --injections $(or $(INJECTIONS),10000)
+
 fuzz: $(VENV)/.installed-dev ## A million spoilt and random files through the records engine (INPUTS=1000000)
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
 
@@ -41,6 +48,9 @@ coverage: $(VENV)/.installed-dev ## Which branches of the records engine the tes
 
 formats: $(VENV)/.installed ## Make include/formats/schema.json anew, after a change of the layouts' notation
 	$(BIN)/slussen layout schema > include/formats/schema.json
+
+docs: $(VENV)/.installed ## Make docs/CATALOGUE.md and docs/SCHEDULE.md anew from the DAG files
+	$(BIN)/slussen docs
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .
@@ -73,4 +83,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install demo test bench bench-transports interop interop-servers fuzz mutants coverage formats lint format lock clean
+.PHONY: help install demo day test faults bench bench-transports interop interop-servers fuzz mutants coverage formats docs lint format lock clean

@@ -14,6 +14,17 @@ from decimal import Decimal
 from typing import Any
 
 STRIDE = 301
+Took = tuple[float, float, int]  # seconds, of them of processors, rows
+
+
+class Watch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def took(self, rows: int) -> Took:
+        return time.perf_counter() - self._began, time.process_time() - self._cpu, rows
 
 
 def _fields(spec: str) -> list[tuple[str, int, int]]:
@@ -109,7 +120,7 @@ def duckdb_parse(source: str, spec: str) -> int:
     return int(duckdb.sql("select count(*) from parsed").fetchall()[0][0])
 
 
-def fstrings(source: str, spec: str, target: str) -> tuple[float, int]:
+def fstrings(source: str, spec: str, target: str) -> Took:
     """Rows of Python values into records by f-strings."""
     fields = _fields(spec)
     rows: list[list[Any]] = []
@@ -123,7 +134,7 @@ def fstrings(source: str, spec: str, target: str) -> tuple[float, int]:
                 else:
                     row.append(int(cell) if kind == "n" else date(int(cell[:4]), int(cell[4:6]), int(cell[6:])))
             rows.append(row)
-    began = time.perf_counter()
+    watch = Watch()
     with open(target, "wb") as out:  # noqa: PTH123
         for row in rows:
             line = ""
@@ -135,10 +146,10 @@ def fstrings(source: str, spec: str, target: str) -> tuple[float, int]:
                 else:
                     line += f"{value:%Y%m%d}" if kind == "d" else f"{value:0{n}d}"
             out.write(line.encode("latin-1") + b"\n")
-    return time.perf_counter() - began, len(rows)
+    return watch.took(len(rows))
 
 
-def polars_render(source: str, spec: str, target: str) -> tuple[float, int]:
+def polars_render(source: str, spec: str, target: str) -> Took:
     import polars as pl
 
     fields = _fields(spec)
@@ -150,7 +161,7 @@ def polars_render(source: str, spec: str, target: str) -> tuple[float, int]:
         made.append({"d": cell.str.to_date("%Y%m%d"), "n": cell.cast(pl.Int64)}.get(kind, cell.str.strip_chars_end(" "))
                     .alias(str(k)))  # fmt: skip
     frame = lines.select(made)
-    began = time.perf_counter()
+    watch = Watch()
     padded = []
     for k, (kind, _, n) in enumerate(fields):
         value = pl.col(str(k))
@@ -162,7 +173,7 @@ def polars_render(source: str, spec: str, target: str) -> tuple[float, int]:
             padded.append(value.cast(pl.String).str.zfill(n))
     column = frame.select(pl.concat_str(padded).alias("line"))
     column.write_csv(target, include_header=False, quote_style="never")
-    return time.perf_counter() - began, frame.height
+    return watch.took(frame.height)
 
 
 def navet_loop(source: str) -> int:
@@ -208,7 +219,7 @@ def _typed(source: str, spec: str) -> Any:
     return pa.table({f"c{k}": pa.array(c) for k, c in enumerate(columns)})
 
 
-def adbc(source: str, spec: str, dsn: str) -> tuple[float, int]:
+def adbc(source: str, spec: str, dsn: str) -> Took:
     import adbc_driver_postgresql.dbapi as dbapi
 
     table = _typed(source, spec)
@@ -218,13 +229,13 @@ def adbc(source: str, spec: str, dsn: str) -> tuple[float, int]:
             f"c{k} {'text' if f.type == 'string' else 'bigint' if str(f.type) == 'int64' else 'date'}"
             for k, f in enumerate(table.schema)) + ")")  # fmt: skip
         connection.commit()
-        began = time.perf_counter()
+        watch = Watch()
         cursor.adbc_ingest("adbc_bench", table, mode="append")
         connection.commit()
-    return time.perf_counter() - began, table.num_rows
+    return watch.took(table.num_rows)
 
 
-def write_row(source: str, spec: str, dsn: str) -> tuple[float, int]:
+def write_row(source: str, spec: str, dsn: str) -> Took:
     import psycopg
 
     rows = [tuple(r.values()) for r in _typed(source, spec).to_pylist()]
@@ -234,12 +245,12 @@ def write_row(source: str, spec: str, dsn: str) -> tuple[float, int]:
         columns = ", ".join(f"c{k} {kinds.get(kind, 'text')}" for k, (kind, _, _) in enumerate(fields))
         cursor.execute("drop table if exists write_row_bench")
         cursor.execute(f"create unlogged table write_row_bench ({columns})")
-        began = time.perf_counter()
+        watch = Watch()
         with cursor.copy("copy write_row_bench from stdin") as copy:
             for row in rows:
                 copy.write_row(row)
         connection.commit()
-    return time.perf_counter() - began, len(rows)
+    return watch.took(len(rows))
 
 
 PEERS: dict[str, Callable[..., Any]] = {
@@ -253,12 +264,12 @@ PEERS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    began = time.perf_counter()
+    watch = Watch()
     found = PEERS[name](*arguments)
-    seconds, rows = found if isinstance(found, tuple) else (time.perf_counter() - began, found)
+    seconds, cpu, rows = found if isinstance(found, tuple) else watch.took(found)
     with open("/proc/self/status") as status:  # noqa: PTH123
         peak = next((int(x.split()[1]) / 1024 for x in status if x.startswith("VmHWM:")), float("nan"))
-    print(json.dumps({"seconds": seconds, "rows": rows, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "rows": rows, "peak": peak}))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,31 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import data
 from slussen.errors import Findings
 
-Took = tuple[float, int, int]  # seconds, rows, bytes
+
+@dataclass
+class Took:
+    """What a piece of work took: by the clock, and of processors."""
+
+    seconds: float
+    cpu: float
+    rows: int
+    bytes: int
+
+
+class Watch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def took(self, rows: int, size: int) -> Took:
+        return Took(time.perf_counter() - self._began, time.process_time() - self._cpu, rows, size)
 
 
 def convert(source: str, target: str, how: str) -> Took:
@@ -23,7 +42,7 @@ def convert(source: str, target: str, how: str) -> Took:
     from slussen.records.convert import Converted
 
     scan = Canaries.load().scan("block", "iso8859-1") if how == "scanned" else None
-    began, findings = time.perf_counter(), Findings()
+    watch, findings = Watch(), Findings()
     with Path(source).open("rb", buffering=0) as stream, Path(target).open("wb", buffering=0) as out:
         done = Converted(stream, "cp1143", "iso8859-1", findings, hashed=how != "plain")
         for chunk in done:
@@ -34,7 +53,7 @@ def convert(source: str, target: str, how: str) -> Took:
             assert done.sha256
             assert done.source_sha256
     assert not findings
-    return time.perf_counter() - began, 0, done.bytes
+    return watch.took(0, done.bytes)
 
 
 def parse(source: str, encoding: str, how: str) -> Took:
@@ -43,7 +62,7 @@ def parse(source: str, encoding: str, how: str) -> Took:
     layout = data.layout()
     rows, size = 0, 0
     _warm(layout, encoding)
-    began, findings = time.perf_counter(), Findings()
+    watch, findings = Watch(), Findings()
     for name in source.split(","):
         with Path(name).open("rb", buffering=0) as stream:
             parsed = Parsed(stream, layout, encoding, "lf", findings, hashed=how != "plain")
@@ -52,7 +71,7 @@ def parse(source: str, encoding: str, how: str) -> Took:
             size += parsed.bytes
             assert how == "plain" or parsed.sha256
     assert not findings
-    return time.perf_counter() - began, rows, size
+    return watch.took(rows, size)
 
 
 def _warm(layout: object, encoding: str) -> None:
@@ -76,7 +95,7 @@ def render(source: str, target: str, how: str) -> Took:
     with Path(source).open("rb") as stream:
         batches = list(Parsed(stream, layout, "iso8859-1", "lf", Findings(), hashed=False))
     scan = Canaries.load().scan("block", "iso8859-1") if how == "scanned" else None
-    began, findings = time.perf_counter(), Findings()
+    watch, findings = Watch(), Findings()
     rendered = Rendered(batches, layout, "iso8859-1", "lf", findings, hashed=how != "plain")
     with Path(target).open("wb", buffering=0) as out:
         for block in rendered:
@@ -85,7 +104,7 @@ def render(source: str, target: str, how: str) -> Took:
                 scan.feed(block)
         assert how == "plain" or rendered.sha256
     assert not findings
-    return time.perf_counter() - began, rendered.records, rendered.bytes
+    return watch.took(rendered.records, rendered.bytes)
 
 
 def stream_render(source: str, target: str) -> Took:
@@ -94,14 +113,14 @@ def stream_render(source: str, target: str) -> Took:
     from slussen.records.render import Rendered
 
     layout = data.layout()
-    began, findings = time.perf_counter(), Findings()
+    watch, findings = Watch(), Findings()
     with Path(source).open("rb", buffering=0) as stream, Path(target).open("wb", buffering=0) as out:
         parsed = Parsed(stream, layout, "iso8859-1", "lf", findings)
         rendered = Rendered(parsed, layout, "iso8859-1", "lf", findings)
         for block in rendered:
             out.write(block)
     assert parsed.sha256 == rendered.sha256
-    return time.perf_counter() - began, rendered.records, rendered.bytes
+    return watch.took(rendered.records, rendered.bytes)
 
 
 def tagged(source: str) -> Took:
@@ -109,13 +128,13 @@ def tagged(source: str) -> Took:
     from slussen.records.parse import Parsed
 
     layout = layouts.load("navet_utfil")
-    began, findings, rows = time.perf_counter(), Findings(), 0
+    watch, findings, rows = Watch(), Findings(), 0
     with Path(source).open("rb", buffering=0) as stream:
         parsed = Parsed(stream, layout, "cp1252", "lf", findings)
         for batch in parsed:
             rows += batch.num_rows
     assert not findings
-    return time.perf_counter() - began, parsed.records, parsed.bytes
+    return watch.took(parsed.records, parsed.bytes)
 
 
 def diff(a: str, b: str) -> Took:
@@ -123,10 +142,10 @@ def diff(a: str, b: str) -> Took:
     from slussen.tools.opened import Opened
 
     layout = data.layout()
-    began = time.perf_counter()
+    watch = Watch()
     one, other = (Opened(Path(p), layout, "iso8859-1", "lf") for p in (a, b))
     found = tool.diff(one, other)
-    return time.perf_counter() - began, found.a, Path(a).stat().st_size
+    return watch.took(found.a, Path(a).stat().st_size)
 
 
 def stage(source: str, encoding: str, dsn: str) -> Took:
@@ -140,14 +159,14 @@ def stage(source: str, encoding: str, dsn: str) -> Took:
         connection.execute("create schema if not exists stage")
         connection.execute("drop table if exists stage.bench")
         connection.commit()
-        began, findings = time.perf_counter(), Findings()
+        watch, findings = Watch(), Findings()
         with Path(source).open("rb", buffering=0) as stream:
             stages.create(connection, "bench", layout.data_schema)
             parsed = Parsed(stream, layout, encoding, "lf", findings)
             copied = stages.copy_in(connection, "bench", map(layout.data_of, parsed))
             connection.commit()
     assert not findings
-    return time.perf_counter() - began, copied.rows, parsed.bytes
+    return watch.took(copied.rows, parsed.bytes)
 
 
 def extract(target: str, dsn: str) -> Took:
@@ -157,14 +176,14 @@ def extract(target: str, dsn: str) -> Took:
     from slussen.records.render import Rendered
 
     layout = data.layout()
-    began, findings = time.perf_counter(), Findings()
+    watch, findings = Watch(), Findings()
     with connect(dsn) as connection, Path(target).open("wb", buffering=0) as out:
         rows = stages.read(connection, "select * from stage.bench order by record_no")
         rendered = Rendered(rows, layout, "iso8859-1", "lf", findings)
         for block in rendered:
             out.write(block)
     assert not findings, next(iter(findings))
-    return time.perf_counter() - began, rendered.records, rendered.bytes
+    return watch.took(rendered.records, rendered.bytes)
 
 
 def dags() -> Took:
@@ -175,10 +194,10 @@ def dags() -> Took:
 
     from slussen import settings
 
-    began, files = time.perf_counter(), sorted((settings.ROOT / "dags").glob("*.py"))
+    watch, files = Watch(), sorted((settings.ROOT / "dags").glob("*.py"))
     for file in files:
         runpy.run_path(str(file))
-    return time.perf_counter() - began, len(files), 0
+    return watch.took(len(files), 0)
 
 
 def limits(scratch: str) -> Iterator[tuple[str, float]]:
@@ -217,8 +236,7 @@ def main() -> None:
     if name == "limits":
         print(json.dumps(dict(limits(*arguments))))
         return
-    seconds, rows, size = WORKS[name](*arguments)
-    print(json.dumps({"seconds": seconds, "rows": rows, "bytes": size, "peak": peak()}))
+    print(json.dumps(vars(WORKS[name](*arguments)) | {"peak": peak()}))
 
 
 if __name__ == "__main__":

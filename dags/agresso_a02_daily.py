@@ -36,11 +36,11 @@ a02 = Integration(
 
 with DAG(
     "agresso_a02_daily",
-    schedule=At("06:30", days="mon-sun"),
+    schedule=(when := At("06:30", days="mon-sun")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(a02),
-    doc_md=document(a02),
+    doc_md=document(a02, schedule=when),
 ) as dag:
     load(a02)

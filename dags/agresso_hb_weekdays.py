@@ -28,11 +28,11 @@ h45 = Integration(
 
 with DAG(
     "agresso_hb_weekdays",
-    schedule=At("19:00", days="mon-fri", holidays=False),
+    schedule=(when := At("19:00", days="mon-fri", holidays=False)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(h45),
-    doc_md=document(h45),
+    doc_md=document(h45, schedule=when),
 ) as dag:
     extract(h45)

@@ -56,13 +56,13 @@ csn_inack_reply = Integration(
 
 with DAG(
     "csn_inack_weekdays",
-    schedule=At("09:00", days="mon-fri", holidays=False),
+    schedule=(when := At("09:00", days="mon-fri", holidays=False)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(csn_inack, csn_inack_reply),
-    doc_md=document(csn_inack, csn_inack_reply),
+    doc_md=document(csn_inack, csn_inack_reply, schedule=when),
 ) as dag:
-    # Side by side: the question waits for its answer, which the other one collects.
+    # Side by side: the answer to an earlier question doesn't wait for today's question, nor is it waited for.
     relay(csn_inack)
     relay(csn_inack_reply)

@@ -22,7 +22,11 @@ csn_komvux = Integration(
     times=Times(expected="09:30", amber="15:00", red="+1d 12:00", cutoff="+3d 12:00"),
     missing="warn",
     receipts=(Receipt(kind="delivery", within=timedelta(hours=4)),),
-    without={"canaries": "every protected pupil is reported, and the canaries among them"},
+    without={
+        "canaries": "every protected pupil is reported, and the canaries among them",
+        "duplicates: same business keys": "each report tells of the same studies again; a whole file that comes again "
+        "is known by its content and its totals",
+    },
     envelope=("S-CUST 01800", "via Navet"),
     decisions=(
         "the same dataset as csn_month's: its header says VUX",
@@ -33,11 +37,11 @@ csn_komvux = Integration(
 
 with DAG(
     "csn_komvux_weekly",
-    schedule=WeekdayOrNext("09:00", day="mon"),
+    schedule=(when := WeekdayOrNext("09:00", day="mon")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(csn_komvux),
-    doc_md=document(csn_komvux),
+    doc_md=document(csn_komvux, schedule=when),
 ) as dag:
     relay(csn_komvux)

@@ -25,11 +25,11 @@ ergo = Integration(
 
 with DAG(
     "ergo_mon_wed",
-    schedule=At("06:00", days="mon,wed"),
+    schedule=(when := At("06:00", days="mon,wed")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(ergo),
-    doc_md=document(ergo),
+    doc_md=document(ergo, schedule=when),
 ) as dag:
     extract(ergo)

@@ -28,11 +28,11 @@ fronter = Integration(
 
 with DAG(
     "fronter_daily",
-    schedule=At("05:00"),
+    schedule=(when := At("05:00")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(fronter),
-    doc_md=document(fronter),
+    doc_md=document(fronter, schedule=when),
 ) as dag:
     relay(fronter)

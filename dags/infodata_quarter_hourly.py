@@ -36,11 +36,11 @@ infodata = Integration(
 
 with DAG(
     "infodata_quarter_hourly",
-    schedule=Every(15),
+    schedule=(when := Every(15)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(infodata),
-    doc_md=document(infodata),
+    doc_md=document(infodata, schedule=when),
 ) as dag:
     relay(infodata)

@@ -32,11 +32,11 @@ infodata_reply = Integration(
 
 with DAG(
     "infodata_reply",
-    schedule=Every(15),
+    schedule=(when := Every(15)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(infodata_reply),
-    doc_md=document(infodata_reply),
+    doc_md=document(infodata_reply, schedule=when),
 ) as dag:
     relay(infodata_reply)

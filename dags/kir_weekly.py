@@ -51,12 +51,12 @@ kir_mvs = Integration(
 
 with DAG(
     "kir_weekly",
-    schedule=At("05:00", days="mon"),
+    schedule=(when := At("05:00", days="mon")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(kir, kir_mvs),
-    doc_md=document(kir, kir_mvs),
+    doc_md=document(kir, kir_mvs, schedule=when),
 ) as dag:
     loaded = load(kir)
     loaded >> extract(kir_mvs, trigger_rule="all_done_min_one_success")  # one bad file doesn't stop the week's extract

@@ -41,11 +41,11 @@ lis = Integration(
 
 with DAG(
     "lis_twice_monthly",
-    schedule=MonthDays("03:00", days=(1, 15)),
+    schedule=(when := MonthDays("03:00", days=(1, 15))),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(lis),
-    doc_md=document(lis),
+    doc_md=document(lis, schedule=when),
 ) as dag:
     extract(lis)

@@ -32,11 +32,11 @@ profdoc_bosko = Integration(
 
 with DAG(
     "profdoc_bosko_twice_monthly",
-    schedule=MonthDays("03:30", days=(1, 15)),
+    schedule=(when := MonthDays("03:30", days=(1, 15))),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(profdoc_bosko),
-    doc_md=document(profdoc_bosko),
+    doc_md=document(profdoc_bosko, schedule=when),
 ) as dag:
     extract(profdoc_bosko)

@@ -31,11 +31,11 @@ profdoc_hanna = Integration(
 
 with DAG(
     "profdoc_hanna_twice_monthly",
-    schedule=MonthDays("04:00", days=(1, 15)),
+    schedule=(when := MonthDays("04:00", days=(1, 15))),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(profdoc_hanna),
-    doc_md=document(profdoc_hanna),
+    doc_md=document(profdoc_hanna, schedule=when),
 ) as dag:
     relay(profdoc_hanna)

@@ -31,11 +31,11 @@ statistics = Integration(
 
 with DAG(
     "statistics_weekdays",
-    schedule=At("09:00", days="mon-fri", holidays=False),
+    schedule=(when := At("09:00", days="mon-fri", holidays=False)),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(statistics),
-    doc_md=document(statistics),
+    doc_md=document(statistics, schedule=when),
 ) as dag:
     relay(statistics)

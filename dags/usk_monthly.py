@@ -31,11 +31,11 @@ usk = Integration(
 
 with DAG(
     "usk_monthly",
-    schedule=MonthDays("04:30", days=(1,)),
+    schedule=(when := MonthDays("04:30", days=(1,))),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(usk),
-    doc_md=document(usk),
+    doc_md=document(usk, schedule=when),
 ) as dag:
     relay(usk)

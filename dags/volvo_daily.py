@@ -27,11 +27,11 @@ volvo = Integration(
 
 with DAG(
     "volvo_daily",
-    schedule=At("05:30"),
+    schedule=(when := At("05:30")),
     start_date=day(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=tags(volvo),
-    doc_md=document(volvo),
+    doc_md=document(volvo, schedule=when),
 ) as dag:
     relay(volvo)

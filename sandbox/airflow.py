@@ -91,8 +91,11 @@ class Airflow:
     def import_errors(self) -> list[str]:
         return [e["filename"] for e in self._call("GET", "/importErrors")["import_errors"]]
 
-    def trigger(self, dag: str, run: str, start: datetime, end: datetime) -> None:
-        """Start a run for this data interval; its clock begins at the interval's start."""
+    def trigger(
+        self, dag: str, run: str, start: datetime, end: datetime, form: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a run for this data interval, with a form as it was filled in; its clock begins at the interval's
+        start."""
         self._call(
             "POST",
             f"/dags/{dag}/dagRuns",
@@ -102,6 +105,7 @@ class Airflow:
                 "data_interval_start": start.isoformat(),
                 "data_interval_end": end.isoformat(),
                 "run_after": start.isoformat(),
+                "conf": dict(form or {}),
             },
         )
 

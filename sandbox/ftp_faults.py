@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyftpdlib.handlers import FTPHandler, ThrottledDTPHandler
+from pyftpdlib.ioloop import asynchat
 
 from sandbox.faults import Fault, Switches, consume
 
@@ -113,6 +114,10 @@ class Switched(FTPHandler):  # type: ignore[misc]
         if self.switches.find("stat", "size") and resp.startswith("213 ") and resp[4:].isdigit():
             resp = f"213 {int(resp[4:]) + 1}"
         super().respond(resp)
+
+    def push(self, data: str) -> None:
+        """Replies quote names, which are bytes."""
+        asynchat.async_chat.push(self, data.encode("utf-8", "surrogateescape"))
 
     def run_as_current_user(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Where pyftpdlib opens a file, it may be a spoilt one."""

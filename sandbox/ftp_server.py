@@ -19,6 +19,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
+import ebcdic  # noqa: F401 (registers cp278)
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.filesystems import AbstractedFS, FilesystemError
 from pyftpdlib.handlers import FTPHandler
@@ -37,6 +38,14 @@ SITE = {"FILETYPE", "RECFM", "LRECL", "BLKSIZE", "CONDDISP", "CYLINDERS", "TRACK
         "SBDATACONN", "TRAILINGBLANKS", "NOTRAILINGBLANKS"}  # fmt: skip
 TRACK = 56_664  # bytes of a track of a 3390
 EBCDIC, BLANK = "cp278", b"\x40"
+
+
+class Text(io.BytesIO):
+    """A dataset as lines."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 class Datasets(AbstractedFS):  # type: ignore[misc]
@@ -70,9 +79,7 @@ class Datasets(AbstractedFS):  # type: ignore[misc]
         with file:
             data, length = file.read(), self.cmd_channel.record_length
         lines = (data[at : at + length].decode(EBCDIC).rstrip() for at in range(0, len(data), length))
-        text = io.BytesIO("".join(f"{line}\r\n" for line in lines).encode("latin-1"))
-        text.name = filename
-        return text
+        return Text(filename, "".join(f"{line}\r\n" for line in lines).encode("latin-1"))
 
     def validpath(self, path: str) -> bool:
         return True

@@ -37,8 +37,9 @@ Kind = Literal["control", "data"]
 class Cut:
     """One fault of the network.
 
-    It comes when ``after`` bytes have gone this ``way`` on a connection (so many exactly have arrived on the other
-    side), or, with ``word``, when these bytes have (``b"RNTO"``: the command has arrived, its reply is next).
+    It comes when ``after`` bytes have gone this ``way`` on a connection since it was armed (so many exactly have
+    arrived on the other side), or, with ``word``, when these bytes have (``b"RNTO"``: the command has arrived, its
+    reply is next).
 
     - ``drop``, ``reset``: both sides are closed, in order or by a reset
     - ``swallow``: the next bytes that come the *other* way (the reply) are lost, then both sides are closed
@@ -68,6 +69,7 @@ class Proxy:
         self.connections = 0
         self.carried: dict[tuple[Kind, Way], int] = {}  # bytes since the last arm(), by kind and way
         self._cut: Cut | None = None
+        self._armed = 0
         self._loop = asyncio.new_event_loop()
         self._ready: Future[int] = Future()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,6 +79,7 @@ class Proxy:
     def arm(self, cut: Cut | None) -> None:
         """Have this happen next; None lets everything through."""
         self._cut, self.fired, self.carried = cut, False, {}
+        self._armed += 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -149,10 +152,11 @@ class Proxy:
         finally:
             pair.close()
 
-    def _take(self, kind: Kind, way: Way) -> Cut | None:
-        """The armed fault, if it is for this way of a connection of this kind."""
+    def _take(self, kind: Kind, way: Way) -> tuple[Cut | None, int]:
+        """The armed fault, if it is for this way of a connection of this kind; and the how manieth that is armed."""
         cut = self._cut
-        return cut if cut is not None and not self.fired and (cut.on, cut.way) == (kind, way) else None
+        fits = cut is not None and not self.fired and (cut.on, cut.way) == (kind, way)
+        return cut if fits else None, self._armed
 
     def _note(self, kind: Kind, way: Way, size: int, *, fired: bool) -> None:
         self.carried[kind, way] = self.carried.get((kind, way), 0) + size
@@ -183,7 +187,7 @@ class _Pair:
     """The two sides of one connection."""
 
     def __init__(
-        self, client: socket.socket, server: socket.socket, take: Callable[[Kind, Way], Cut | None],
+        self, client: socket.socket, server: socket.socket, take: Callable[[Kind, Way], tuple[Cut | None, int]],
         note: Callable[..., None], kind: Kind,
     ) -> None:  # fmt: skip
         self.client, self.server, self.take, self.note, self.kind = client, server, take, note, kind
@@ -207,8 +211,10 @@ class _Pair:
         self, way: Way, source: socket.socket, sink: socket.socket, rewrite: Callable[[bytes], bytes] | None
     ) -> None:
         passed, tail = 0, b""  # tail: the last bytes, in which a word may have begun
+        _, armed = self.take(self.kind, way)
         while True:
-            cut, data = self.take(self.kind, way), b""
+            (cut, now), data = self.take(self.kind, way), b""
+            passed, armed = passed if now == armed else 0, now
             if cut is not None and not cut.word and passed >= cut.after:
                 data = await self.strike(cut, way, source, sink)
             data = data or await self.loop.sock_recv(source, CHUNK)
@@ -219,7 +225,8 @@ class _Pair:
                 raise _Dropped
             if rewrite is not None:
                 data = rewrite(data)
-            cut = self.take(self.kind, way)
+            cut, now = self.take(self.kind, way)
+            passed, armed = passed if now == armed else 0, now
             at = None if cut is None else place(cut, passed, tail, data)
             if cut is None or at is None:
                 await self.send(way, sink, data)
@@ -283,7 +290,7 @@ class _Pair:
 def place(cut: Cut, passed: int, tail: bytes, data: bytes) -> int | None:
     """Where in these bytes the fault comes, if it does: so many of them go through first."""
     if not cut.word:
-        return cut.after - passed if 0 < cut.after - passed <= len(data) else None
+        return max(cut.after - passed, 0) if cut.after - passed <= len(data) else None
     start = max(len(tail) - len(cut.word) + 1, 0)
     at = (tail + data).find(cut.word, start)
     return None if at < 0 else at + len(cut.word) - len(tail)

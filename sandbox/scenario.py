@@ -24,9 +24,11 @@ class Run:
     run_id: str
     start: datetime
     end: datetime
-    before: Callable[[], None] = lambda: None
+    before: Callable[[], object] = lambda: None
     answer: str = ""
-    after: Callable[[], None] = lambda: None
+    after: Callable[[], object] = lambda: None
+    form: tuple[tuple[str, str], ...] = ()
+    lasting: bool = False  # it waits for something that happens in a later group
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Night:
     f29: str
     f30: str
     before: Callable[[datetime], None]
-    after: Callable[[], None] = lambda: None
+    after: Callable[[], object] = lambda: None
     answer: str = ""
 
 
@@ -86,13 +88,13 @@ def _morning(stack: Stack, w: Week, number: int) -> None:
     def population_arrives() -> None:
         people = bosko.population_of(stack.superuser["bosko"], w.monday)
         good = b"".join(population_file(people.week(SEED + number, w.monday), w.monday, number))
-        (stack.kir / f"KIR-{label}.txt").write_bytes(good)
+        stack.servers.population(f"KIR-{label}.txt", good)
         for name, spoil in BAD.items():
-            (stack.kir / f"KIR-{label}-{name}.txt").write_bytes(spoil(good))
+            stack.servers.population(f"KIR-{label}-{name}.txt", spoil(good))
 
     def questions_arrive() -> None:
         asked = sorted(bosko.population_of(stack.superuser["bosko"], w.monday).people)[number::40]
-        folder = stack.hanna / "files"
+        folder = stack.servers.hanna / "files"
         (folder / f"SKV-INFIL-{label}.TXT").write_bytes(question_file(asked, number))
         (folder / f"SKV-INFIL-{label}-COUNT.TXT").write_bytes(question_file(asked[1:], number, declared=len(asked)))
 
@@ -106,7 +108,7 @@ def _morning(stack: Stack, w: Week, number: int) -> None:
     for name in BAD:
         w.expected[("kir", f"KIR-{label}-{name}.txt")] = "quarantined"
     w.expected[f"kir_mvs-{stamp}"] = "delivered"
-    w.expected[("skv", f"SKV-INFIL-{label}.TXT")] = "delivered"
+    w.expected[("skv", f"SKV-INFIL-{label}.TXT")] = "acknowledged"
     w.expected[("skv", f"SKV-INFIL-{label}-COUNT.TXT")] = "quarantined"
 
 

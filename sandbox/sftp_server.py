@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,7 @@ class Partner(asyncssh.SFTPServer):
         return self._told(super().stat(path), "stat", path)
 
     async def fstat(self, file_obj: Any) -> Any:
-        return self._told(super().fstat(file_obj.file), "stat", str(file_obj.path.name).encode())
+        return self._told(super().fstat(file_obj.file), "stat", os.fsencode(file_obj.path.name))
 
     async def fsync(self, file_obj: Any) -> None:
         super().fsync(file_obj.file)

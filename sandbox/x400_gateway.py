@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import re
 import ssl
 import threading
@@ -307,6 +308,7 @@ class Gateway:
 
     async def start(self, smtp_port: int = 0, imap_port: int = 0) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
+        logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # connections that break are what it is for
         front = type("Front", (Front,), {"partners": self.partners, "faults": self.faults})
 
         def accept() -> SMTP:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -22,11 +24,11 @@ from slussen.collection import Changed, Collected, claimed, collect, collected_b
 from slussen.database import migrate
 from slussen.delivery import drive
 from slussen.errors import CallError, TransportRefused
-from slussen.integration import Integration, Part, directory, mvs, sql
+from slussen.integration import Integration, Part, directory, mvs, sql, x400
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
 from slussen.taking import Taking
-from slussen.transports import Missing
+from slussen.transports import Entry, Missing
 from slussen.transports.directory import Directory
 from tests.model.world import Book
 
@@ -348,6 +350,22 @@ def test_a_file_is_whole_when_it_has_stood_still_for_a_quiet_time_by_our_own_clo
                 file.write_bytes(content)
                 os.utime(file, (0, 0))
             assert len(watcher.observe(watching.look(source, endpoint, ["*.txt"]), now)) == whole, now
+
+
+def test_a_message_is_whole_when_it_is_there() -> None:
+    message, endpoint = Entry("1.txt", 5, "uid 1"), x400("mailbox", "*.txt")
+    seen = watching.Look((message,))
+    assert watching.whole(seen, endpoint, ()) == [message]
+    assert watching.Watching(endpoint, quiet=30).observe(seen, 0) == [watching.fingerprint(message)]
+
+
+def test_it_knows_no_airflow() -> None:
+    script = (
+        "import sys, slussen.taking, slussen.sets, slussen.zips, slussen.records.zipped\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] == 'airflow'))"
+    )
+    seen = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert seen.stdout.splitlines()[-1] == "[]"
 
 
 # --- bad input

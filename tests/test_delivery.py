@@ -17,6 +17,7 @@ import pytest
 from slussen.delivery import Delivery, Outcome, Steps, _Attempt, drive
 from slussen.errors import NameTaken, TransportError, TransportRefused
 from slussen.transports import Missing
+from tests.model.mutants import survives
 from tests.model.walk import SETTINGS, THREE, walk
 from tests.model.world import HALF, NAME, STRANGER, Setting, World, sha
 
@@ -169,21 +170,10 @@ MUTANTS: MappingProxyType[Any, tuple[str, Setting]] = MappingProxyType({
 })  # fmt: skip
 
 
-def survives(mutant: Callable[..., Any]) -> bool:
-    """Is every state well although the code has this mistake?"""
-    name, setting = MUTANTS[mutant]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Attempt, name, mutant)
-        try:
-            walk(setting)
-        except AssertionError as error:
-            return " after " not in str(error)
-    return True
-
-
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
 def test_a_broken_protocol_is_caught(mutant: Callable[..., Any]) -> None:
-    assert not survives(mutant)
+    name, setting = MUTANTS[mutant]
+    assert not survives(_Attempt, name, mutant, setting)
 
 
 def test_not_looking_at_what_was_set_aside_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

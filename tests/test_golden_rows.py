@@ -74,8 +74,8 @@ def hamlet(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Town:
             "insert into bosko.placement (child, unit, fee_category, starts, ends, form, child_group)"
             " values (%s, %s, %s, '2025-08-18', %s, %s, %s) returning id",
             [(OSTEN, "18010001", "Barnomsorg 3-5 år heltid", None, "FSK", "Avd Ängen"),
-             (SOLVE, "18030001", "Fritidshem heltid", date(2026, 6, 12), "FRH", None),
-             (HIDDEN, "18030009", "Fritidshem heltid", None, "FRH", None)],
+             (SOLVE, "18030001", "Fritidshem heltid", date(2026, 6, 12), "FRH", "Fritids 1"),
+             (HIDDEN, "18030009", "Fritidshem heltid", None, "FRH", "Fritids 2")],
         )  # fmt: skip
         cursor.execute(
             "insert into bosko.placement_fee (placement, category, valid_from)"

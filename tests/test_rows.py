@@ -259,6 +259,27 @@ def test_what_does_not_fit_is_found_where_it_is(
     assert not any(word in str(caught.value) for word in ("Dvořák", "Åsa", who))
 
 
+@pytest.fixture(scope="module")
+def village(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """Sixty people, whose children's school-age care is to be invoiced."""
+    made = Town(postgres, tmp_path_factory.mktemp("village"), people=60)
+    school.debit_leisure(made.owner["bosko"], NIGHT - timedelta(hours=9))
+    return made
+
+
+@pytest.mark.parametrize(("key", "field"), [("f102", "apar_name"), ("f103", "short_info"), ("f104", "short_info")])
+@pytest.mark.parametrize("name", ["Åsa " * 40, "Dvořák"], ids=["too long", "a letter that Latin-1 lacks"])
+def test_agresso_gets_no_name_that_does_not_fit(village: Town, key: str, field: str, name: str) -> None:
+    at = NIGHT + timedelta(minutes=len(name))
+    with village.change() as connection:
+        connection.execute("update bosko.person set fornamn = %s where not protected", (name.strip(),))
+    with pytest.raises(ContentError) as caught:
+        village.render(village.extract(key, at).manifest, at)
+    assert {f.field for f in caught.value.findings} == {field}
+    assert all(f.record and f.column for f in caught.value.findings)
+    assert name.strip() not in str(caught.value)
+
+
 def test_a_form_that_names_no_group_has_nothing_to_send(town: Town) -> None:
     from tests import rows
 

@@ -28,6 +28,7 @@ from slussen.records import layout as layouts
 from slussen.records import stage
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
+from slussen.records.zipped import Zipped
 from tests.gating import Databases, Row, databases, superuser
 from tests.test_bad_input import INCOMING, declared
 
@@ -46,7 +47,9 @@ def rows_of(key: str) -> list[Row]:
     i = declared()[key]
     layout, findings = layouts.load(i.layout), Findings()
     data = INCOMING[key].good(1)
-    parsed = Parsed(io.BytesIO(data), layout, i.source.encoding, i.source.frame, findings)
+    parsed: Zipped | Parsed = Zipped(io.BytesIO(data), layout, findings)
+    if layout.kind != "zip":
+        parsed = Parsed(io.BytesIO(data), layout, i.source.encoding, i.source.frame, findings)
     found = [row for batch in map(layout.data_of, parsed) for row in batch.to_pylist()]
     assert not findings
     return found

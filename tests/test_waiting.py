@@ -42,6 +42,8 @@ def connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(triggers, "SHORTEST", 0.1)
     monkeypatch.setattr(triggers, "REST", 0.0)
+    monkeypatch.setattr(triggers, "SETTLED", 0.0)
+    monkeypatch.setattr("slussen.operators.collect.NAP", 0.0)  # whatever waits is deferred
     triggers.lookout.cache_clear()
     return tmp_path / "inbox"
 

@@ -12,14 +12,23 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slussen import zips
-from slussen.errors import ContentError, Findings
+from sandbox.postgres import Server
+from slussen import settings, zips
+from slussen.database import migrate
+from slussen.errors import ContentError, Finding, Findings
+from slussen.integration import Integration, ftp, sftp
+from slussen.ledger import Ledger
+from slussen.manifest import Manifest
+from slussen.payloads import PayloadStore
+from slussen.quality.gate import run_gate
 from slussen.records import layout as layouts
 from slussen.records.zipped import Numbers, Zipped
+from slussen.staging import stage_payload
 
 NUMBER = "198001019804"  # of the test series: birth numbers from 980
 
@@ -296,7 +305,7 @@ def test_the_directory_and_who_is_inside_become_rows() -> None:
     assert zipped.records == 3
     assert zipped.totals["records.member"] == 3
     assert zipped.totals["records.person"] == len(found) - 3
-    assert {r["member"] for r in found if r["personnr"] == NUMBER} == {1, 2, 3}
+    assert {r["member"] for r in found if r["number"] == NUMBER} == {1, 2, 3}
     assert {r["name"] for r in found if r["name"]} == {"bilder/8001019804.jpg", "personer.xml", "utf16.xml"}
 
 
@@ -330,3 +339,49 @@ def test_every_member_goes_by_once() -> None:
     content = made(("a", BIG), ("b", b"2"))
     list(zips.members(io.BytesIO(content), Findings(), watch))
     assert seen == {1: BIG, 2: b"2"}
+
+
+SUITE = """
+version: 1
+expectations:
+  - {expect: ExpectColumnValuesToBeUnique, column: name, only: member, severity: critical}
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "verdict"), [(b"<id>nobody</id>", "pass"), (f"<id>{NUMBER}</id>".encode(), "hold"), (b"", "fail")]
+)
+def test_the_gate_holds_an_archive_with_a_protected_number_inside_and_fails_what_is_none(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bytes, verdict: str
+) -> None:
+    for name in ("slussen", "bosko"):
+        migrate(postgres.dsn(f"zips_{name}"), settings.SQL / "migrations" / name)
+    with psycopg.connect(postgres.dsn("zips_bosko")) as bosko:
+        bosko.execute(
+            "insert into bosko.person (personnr, fornamn, efternamn, sekretessmarkering, as_of, loaded_by, changed_at)"
+            " values (%s, 'x', 'x', true, '2026-01-12', 'test', now()) on conflict do nothing",
+            (NUMBER,),
+        )
+    (tmp_path / "zips.yaml").write_text(SUITE)
+    monkeypatch.setattr(settings, "EXPECTATIONS", tmp_path)
+    dsn = f"{postgres.dsn('zips_slussen')} user=slussen"
+    ledger, store = Ledger(dsn), PayloadStore(tmp_path / "payloads")
+    row = Integration(
+        key="zips", title="", sender="", receiver="", source=ftp("hanna_ftp", "*.ZIP"),
+        target=sftp("fronter", "{source}"),
+        layout="fronter", persons="hold", persons_reason="a person decides",
+    )  # fmt: skip
+    with store.writer() as sink:
+        sink.write(made(("a.xml", inside), ("b.xml", b"<x/>")) if inside else b"PK\x03\x04 and nothing else of a zip")
+    manifest = Manifest(
+        integration="zips", interchange=f"zips-{verdict}", name="A.ZIP", sha256=sink.sha256, bytes=sink.bytes
+    )
+    staged = stage_payload(row, manifest, ledger, store, dsn)
+    event = ledger.events(manifest.interchange)[-1]
+    report = run_gate(
+        manifest=staged, layout=layouts.load("fronter"), policy="hold", kind="relay", stage_dsn=dsn,
+        bosko_dsn=postgres.dsn("zips_bosko"), findings=[Finding(**f) for f in event.data["findings"]],
+        counts=event.data["counts"],
+    )  # fmt: skip
+    assert report.verdict == verdict, report.table()
+    assert staged.records == (2 if inside else 0)

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slussen.documents import document
     from slussen.integration import (
         Integration,
         Part,
         Receipt,
         Times,
         directory,
-        document,
         download,
         ftp,
         mvs,
@@ -58,6 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'slussen' has no attribute {name!r}")
     places = {
+        "documents": ("document",),
         "timetables": ("At", "Every", "FirstWeekday", "MonthDays", "WeekdayOrNext", "Window", "day"),
         "shapes": ("extract", "load", "relay"),
     }

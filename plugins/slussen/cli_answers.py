@@ -26,7 +26,7 @@ OFTEN = 4  # runs a day of one integration: more are one line
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (schedule, today, why, obligations):
+    for command in (schedule, today, why, obligations, docs):
         app.command()(command)
 
 
@@ -144,6 +144,32 @@ def obligations(at: At = "", as_json: Json = False) -> None:
     _console().print(table)
     late = sum(o.overdue(now) for o in found)
     _console().print(f"{len(found)} owed, {late} over their term", highlight=False)
+
+
+def docs(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when a page is not current.")
+    ] = False,
+) -> None:
+    """Make docs/CATALOGUE.md and docs/SCHEDULE.md from the DAG files.
+
+    Example: slussen docs --check
+    """
+    from slussen import catalogue
+    from slussen.documents import pages
+
+    stale = {
+        file: text
+        for file, text in pages(catalogue.rows()).items()
+        if not file.exists() or file.read_text(encoding="utf-8") != text
+    }
+    for file, text in stale.items():
+        if not check:
+            file.write_text(text, encoding="utf-8")
+        _console().print(
+            f"docs/{file.name}: {'not current, see `make docs`' if check else 'made anew'}", highlight=False
+        )
+    raise typer.Exit(1 if stale and check else 0)
 
 
 def planned_dict(run: Planned) -> dict[str, str]:

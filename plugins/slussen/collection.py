@@ -67,7 +67,7 @@ def identity(integration: str, name: str, size: int, digest: str, occasion: str 
 
 def collect(
     integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
-    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (),
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
 ) -> Collected:  # fmt: skip
     """Fetch one file, make it durable, write it to the ledger, then move it to the source's archive.
 
@@ -79,14 +79,16 @@ def collect(
         NotOurs: the file belongs to somebody else; it wasn't touched.
         TransportError: the file changed while it was fetched (``Changed``), or the partner failed.
     """
-    return drive(
-        collecting(integration, entry, source, store, ledger, run_id, occasion=occasion, ours=ours, markers=markers)
-    )
+    steps = collecting(
+        integration, entry, source, store, ledger, run_id, occasion=occasion, ours=ours, markers=markers,
+        interval=interval,
+    )  # fmt: skip
+    return drive(steps)
 
 
 def collecting(
     integration: str, entry: Entry, source: Source, store: PayloadStore, ledger: Ledger, run_id: str, *,
-    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (),
+    occasion: str = "", ours: Ours | None = None, markers: Sequence[Entry] = (), interval: str = "",
 ) -> Generator[str, None, Collected]:  # fmt: skip
     """``collect`` as a generator of its steps, one effect a step."""
     yield "fetch"
@@ -96,6 +98,7 @@ def collecting(
     if occasion:
         stream = _same_file(ledger, integration, entry, sink.sha256) or stream
     data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id, "modified": entry.modified}
+    data["interval"] = interval
     if entry.answers:
         data["answers"] = entry.answers
     scope = run_id if occasion else ""

@@ -18,7 +18,11 @@ Transport = Literal["database", "directory", "ftp", "mvs", "sftp", "x400", "shs"
 Frame = Literal["", "lf", "crlf", "fixed"]
 Existing = Literal["hold", "replace_ours"]
 Seal = Literal["", "hmac", "envelope"]
-Duty = Literal["conservation", "canaries", "volume", "duplicates"]
+Duty = Literal[
+    "conservation", "canaries", "volume",
+    "duplicates", "duplicates: same name", "duplicates: same content", "duplicates: same business keys",
+    "duplicates: same totals",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ class Times:
     """When an interchange is expected, when its absence is worth a look, when it is late, when it is too late.
 
     Each is a Stockholm time: the first one at or after the start of the run's interval (``06:30``), or that many days
-    later (``+1d 06:30``).
+    later (``+1d 06:30``). One that the run has passed when it begins is its start (``lateness.py``).
     """
 
     expected: str
@@ -205,37 +209,9 @@ class Integration:
         return f"{self.key.removesuffix(f'_{self.part}')}-{stamp}-{self.part}" if self.part else f"{self.key}-{stamp}"
 
 
-def document(*integrations: Integration) -> str:
-    """A DAG's documentation, made from its declarations."""
-    return "\n\n".join(_document(i) for i in integrations)
-
-
 def tags(*integrations: Integration) -> list[str]:
     """A DAG's tags: the systems and the TEIS numbers."""
     names: dict[str, None] = {}
     for i in integrations:
         names |= dict.fromkeys((i.sender, i.receiver, *((f"TEIS {i.teis}",) if i.teis else ())))
     return list(names)
-
-
-def _document(i: Integration) -> str:
-    rows = [
-        ("TEIS", i.teis or "–"),
-        ("From", f"{i.sender} {', '.join(dict.fromkeys(_end(m.source) for m in i.members))}"),
-        ("To", f"{i.receiver} {', '.join(dict.fromkeys(_end(m.target) for m in i.members))}"),
-        ("Layout", ", ".join(f"`{m.layout}` (include/formats/{m.layout}.yaml)" for m in i.members)),
-        ("Gate", ", ".join(f"include/expectations/{m.key}.yaml" for m in i.members)),
-        ("Protected persons", i.persons + (f": {i.persons_reason}" if i.persons_reason else "")),
-        ("Contact", i.contact),
-    ]
-    if i.envelope:
-        rows.append(("Envelope", ", ".join(i.envelope)))
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    notes = "".join(f"\n- *decision:* {d}" for d in i.decisions)
-    return f"### {i.key}: {i.title}\n\n| | |\n|---|---|\n{table}\n{notes}".rstrip()
-
-
-def _end(e: Endpoint) -> str:
-    if e.transport == "database":
-        return f"database `{e.connection}`, include/sql/{e.sql}"
-    return f"{e.transport} `{e.connection}` `{e.name}`, {e.encoding}, {e.frame}"

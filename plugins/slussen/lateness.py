@@ -42,13 +42,19 @@ class Due:
 def resolve(times: Times, start: datetime) -> Due:
     """The times of the interval that begins at ``start``.
 
+    One that the run has passed when it begins (its next would come after the following one of the four) is its start:
+    what is expected at 04:25 is expected at once of a second run at 04:55.
+
     Raises:
-        CallError: a time is not written as 06:30 or +1d 06:30, or they are not in order.
+        CallError: a time is not written as 06:30 or +1d 06:30.
     """
-    due = Due(*(_moment(clock, start) for clock in (times.expected, times.amber, times.red, times.cutoff)))
-    if not due.expected <= due.amber <= due.red <= due.cutoff:
-        raise CallError(f"{times}: expected, amber, red and cut-off must follow each other")
-    return due
+    start = start.astimezone(UTC)
+    found = [_moment(times.cutoff, start)]
+    for clock in (times.red, times.amber, times.expected):
+        moment = _moment(clock, start)
+        found.append(moment if moment <= found[-1] else start)
+    cutoff, red, amber, expected = found
+    return Due(expected, amber, red, cutoff)
 
 
 def eta(start: datetime, ended: Sequence[timedelta]) -> datetime | None:

@@ -17,7 +17,7 @@ Kind = Literal["receipt", "answer", "fate", "unmatched", "question", "control"]
 MEMORY = timedelta(days=31)  # for what can't be settled any more: a receipt or an answer to nothing
 TERM = timedelta(days=1)  # for a control sum: the next report must be right
 SENT, REPORT = ("f30", "f103", "f104"), "a02"  # what is sent to Agresso, and what tells of it
-# What was promised and hasn't come. An answer is settled by its own event, whichever receipts have come.
+# What was promised and hasn't come. What was read was delivered, what was answered was read (`ledger/states.py`).
 AWAITED = """
     select a.stream, a.integration, a.at, r.one ->> 'kind', (r.one ->> 'due')::timestamptz
     from ledger.event a
@@ -25,8 +25,11 @@ AWAITED = """
     where a.kind = 'awaiting'
         and not exists (
             select from ledger.event s
-            where s.stream = a.stream and s.kind in ('receipt', 'answered')
-                and (s.data ->> 'kind' = r.one ->> 'kind' or (s.kind = 'answered' and r.one ->> 'kind' = 'answer'))
+            where s.stream = a.stream and s.kind = 'receipt'
+                and (
+                    s.data ->> 'kind' in (r.one ->> 'kind', 'answer')
+                    or (s.data ->> 'kind' = 'read' and r.one ->> 'kind' = 'delivery')
+                )
         )
 """
 # What was asked, delivered, and isn't awaited by a term of its own.
@@ -50,7 +53,7 @@ LOST = """
     where u.kind = 'unknown' and u.integration = any(%(integrations)s)
         and not exists (
             select from ledger.event s
-            where s.stream = u.stream and s.kind in ('delivered', 'receipt', 'superseded', 'quarantined')
+            where s.stream = u.stream and s.kind in ('delivered', 'receipt', 'unsent', 'superseded')
         )
     group by u.stream, u.integration
 """
@@ -60,11 +63,14 @@ UNMATCHED = """
     where stream = 'receipts/unmatched' and at > %(since)s
 """
 ANSWERING = """
-    select c.stream, c.integration, min(c.at)
-    from ledger.event c
-    where c.integration = any(%(answers)s) and c.kind in ('delivered', 'merged') and c.at > %(since)s
-        and not exists (select from ledger.event s where s.stream = c.stream and s.kind = 'answers')
-    group by c.stream, c.integration
+    select a.stream, a.integration, min(a.at)
+    from ledger.event a
+    where a.integration = any(%(answers)s) and a.kind = 'answers' and a.at > %(since)s and a.data ->> 'question' = ''
+        and not exists (
+            select from ledger.event s
+            where s.stream = a.stream and s.kind = 'answers' and s.data ->> 'question' <> ''
+        )
+    group by a.stream, a.integration
 """
 # The last report's sums, and what had been sent before it: an interchange is as old as its interval, the report as its.
 REPORTED = """

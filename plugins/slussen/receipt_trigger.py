@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from slussen import triggers
 from slussen.errors import SlussenError, TransportError, describe
 from slussen.integration import Endpoint
 
@@ -41,6 +42,7 @@ class ReceiptsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, then nothing more."""
+        await asyncio.sleep(triggers.SETTLED)
         left = (datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds()
         came = left > 0 and await (await lookout(Endpoint(**self.endpoint))).wait(self.interchange, self.seen, left)
         yield TriggerEvent({"interchange": self.interchange, "came": came})  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
 """Receipts: what is expected for a delivery, what has come, and which question an answering file answers.
 
-A receipt is matched by the id of the message that it is about, and only where it comes from the partner whom that
-message went to. It is appended to the interchange once, under its own reference, whenever it comes: early (before we
-have written ``delivered`` ourselves), late, or again. A positive one proves that the message arrived, and so settles an
-unknown one. What matches nothing goes to the stream ``receipts/unmatched`` and changes nothing.
+A receipt is matched by the id of the message that it is about, and only where it comes over the connection by which
+that message went out. It is appended to the interchange once, under its own reference, whenever it comes: early (before
+we have written ``delivered`` ourselves), late, or again. A positive one proves that the message arrived, and so settles
+an unknown one. What matches nothing goes to the stream ``receipts/unmatched`` and changes nothing.
 """
 
 from __future__ import annotations
@@ -76,24 +76,31 @@ def say_overdue(ledger: Ledger, interchange: str, now: datetime) -> list[str]:
 def sweep(messenger: Messenger, connection: str, ledger: Ledger) -> list[str]:
     """Take the receipts that wait at an endpoint into the ledger; the interchanges that they are about.
 
-    Each is put away at the endpoint only when it is in the ledger: a sweep that is cut off is done again.
+    Each is put away at the endpoint only when it is in the ledger: a sweep that is cut off is done again. One about a
+    message of another connection, which shares the mailbox or the queue, is left to that connection's sweep.
     """
     found = []
     for notice in messenger.notices():
-        found.append(take(ledger, connection, notice))
-        messenger.settle(notice)
+        if (interchange := take(ledger, connection, notice)) is not None:
+            messenger.settle(notice)
+            found.append(interchange)
     return [interchange for interchange in found if interchange]
 
 
-def take(ledger: Ledger, connection: str, notice: Notice) -> str:
-    """Append a receipt to the interchange that it is about; that interchange's id, or nothing when there is none."""
+def take(ledger: Ledger, connection: str, notice: Notice) -> str | None:
+    """Append a receipt to the interchange that it is about; that interchange's id, or nothing when there is none.
+
+    None when it is about a message that went out over another connection: it changes nothing then.
+    """
     sending = ledger.sending(notice.about) if notice.about else None
     data = {"kind": notice.kind, "outcome": notice.outcome, "reference": notice.reference, "detail": notice.detail}
-    if sending is None or sending.data.get("connection") != connection:
+    if sending is None:
         if not ledger.has_receipt(UNMATCHED, notice.reference):
-            why = "of a message to somebody else" if sending else "of no message of ours" if notice.about else ""
-            ledger.append(UNMATCHED, "receipt", {**data, "connection": connection, "why": why or notice.detail})
+            why = "of no message of ours" if notice.about else notice.detail
+            ledger.append(UNMATCHED, "receipt", {**data, "connection": connection, "why": why})
         return ""
+    if sending.data.get("connection") != connection:
+        return None
     interchange = sending.stream
     if notice.outcome == "delayed":
         if not ledger.has_receipt(interchange, notice.reference):

@@ -84,6 +84,10 @@ def _held(data: Data) -> str:
 
 
 def _delivered(data: Data) -> str:
+    if data.get("offered"):
+        return (
+            f"offered to whoever may start it, as {data.get('name')}{_size(data)}, sha256 {_short(data.get('sha256'))}"
+        )
     how = " (inferred: the file was gone before it was seen)" if data.get("inferred") else ""
     reference = f", reference {data['reference']}" if data.get("reference") else ""
     return f"delivered as {data.get('name')}{_size(data)}, sha256 {_short(data.get('sha256'))}{how}{reference}"
@@ -107,8 +111,8 @@ def _receipt(data: Data) -> str:
 
 
 def _failed(data: Data) -> str:
-    again = "; it is tried again" if data.get("passing") else ""
-    return f"failed at {data.get('at')}: {data.get('reason')}{again}"
+    whose = {"transport": "the partner or the way there", "refused": "the partner said no"}
+    return f"failed at {data.get('at')} ({whose.get(str(data.get('class')), 'ours')}): {data.get('reason')}"
 
 
 def _merged(data: Data) -> str:
@@ -133,13 +137,17 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "claim": lambda d: f"delivery, attempt {d.get('attempt')}",
     "uploaded": lambda d: "uploaded under a temporary name, not renamed yet",
     "sending": lambda d: f"handed over to be sent, attempt {d.get('attempt')}",
+    "unsent": lambda d: f"not taken, attempt {d.get('attempt')}" + (f", says {d['by']}" if d.get("by") else ""),
+    "delayed": lambda d: f"under way for longer than usual, the way there says ({d.get('detail')})",
     "unknown": lambda d: "the partner's reply was lost: whether it was taken, its receipt will tell",
     "delivered": _delivered,
+    "completed": lambda d: f"delivered as a whole: {', '.join(d.get('parts', ()))}",
+    "downloaded": lambda d: f"taken by {d.get('by')}",
     "awaiting": _awaiting,
     "receipt": _receipt,
     "overdue": lambda d: f"overdue: the {RECEIPTS.get(str(d.get('kind')), d.get('kind'))} due {_due(d.get('due'))}",
     "answered": lambda d: f"answered by {d.get('by')}",
-    "answers": lambda d: f"answers {d.get('question')}",
+    "answers": lambda d: f"answers {d.get('question') or 'no question that we have asked'}",
     "merged": _merged,
     "skipped": lambda d: f"skipped: {d.get('reason')}",
     "missed": lambda d: f"missed: {d.get('reason')}",

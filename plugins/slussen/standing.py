@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slussen.lateness import Colour, Due, eta, resolve
-from slussen.ledger.intervals import Wanted, ended, interval_of, newest, of_intervals
+from slussen.ledger.intervals import Wanted, ended, interval_of, newest, of_intervals, wanted
 from slussen.ledger.states import Interchange, fold
 
 if TYPE_CHECKING:
@@ -76,11 +76,14 @@ class Standing:
 
 def standings(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Standing]:
     """Each integration's standing at this moment, worst first."""
-    wanted = {row.key: _wanted(row, now) for row in rows if row.timetable is not None}
-    found = of_intervals(ledger, list(wanted.values()))
+    asked = {row.key: _wanted(row, now) for row in rows if row.timetable is not None}
+    found = of_intervals(ledger, list(asked.values()))
     found |= newest(ledger, [row.key for row in rows if row.timetable is None])
-    lags = ended(ledger, [row.key for row in rows])
-    made = [_standing(row, wanted.get(row.key), found.get(row.key, []), lags.get(row.key, []), now) for row in rows]
+    named = {row.key: row.integration.members[-1].key for row in rows}
+    lags = ended(ledger, list(named.values()))
+    made = [
+        _standing(row, asked.get(row.key), found.get(row.key, []), lags.get(named[row.key], []), now) for row in rows
+    ]
     return sorted(made, key=_worst)
 
 
@@ -107,26 +110,26 @@ def _wanted(row: Row, now: datetime) -> Wanted:
     assert row.timetable is not None
     latest = row.timetable.latest(now)
     if latest is None:
-        return Wanted(row.key, (), now)
+        return wanted(row.integration, (), now)
     since = latest.start.in_timezone("Europe/Stockholm").start_of("day")
     starts = [datetime.fromtimestamp(i.start.timestamp(), UTC) for i in row.timetable.between(since, latest.start)]
     starts.append(datetime.fromtimestamp(latest.start.timestamp(), UTC))
-    return Wanted(row.key, starts, now + DAY, [part.key for part in row.integration.parts])
+    return wanted(row.integration, starts, now + DAY)
 
 
 def _standing(
-    row: Row, wanted: Wanted | None, found: list[list[Event]], lags: list[timedelta], now: datetime
+    row: Row, asked: Wanted | None, found: list[list[Event]], lags: list[timedelta], now: datetime
 ) -> Standing:
-    if row.timetable is None or wanted is None or not wanted.starts:
+    if row.timetable is None or asked is None or not asked.starts:
         return _by_hand(row, found)
-    start = wanted.starts[-1]
+    start = asked.starts[-1]
     latest = row.timetable.latest(now)
     following = row.timetable.following(now)
     assert latest is not None
     times = row.integration.times
     due = resolve(times, start) if times is not None else None
-    closes = row.timetable.closes(latest)
-    cutoff = due.cutoff if due is not None else datetime.fromtimestamp(closes.timestamp(), UTC)
+    closes = datetime.fromtimestamp(row.timetable.closes(latest).timestamp(), UTC)
+    cutoff = due.cutoff if due is not None else closes
     common: dict[str, Any] = {
         "row": row,
         "start": start,
@@ -138,15 +141,15 @@ def _standing(
     folded = [fold(events) for events in found]
     missing = not any((interval_of(events) or start) == start for events in found)
     if missing and not is_often(row) and expects(row):
-        over = now >= cutoff
-        colour: Colour = "red" if over else due.colour(now) if due is not None else "green"
+        over = now >= closes
+        colour: Colour = "red" if now >= min(cutoff, closes) else due.colour(now) if due is not None else "green"
         return Standing(
             **common,
             state="missed" if over else "waiting",
             colour=colour,
             slack=cutoff - now,
             eta=eta(start, lags) if not over else None,
-            note="nothing has come" if over or colour != "green" else "",
+            note="nothing has come" if colour != "green" else "",
             interchanges=tuple(folded),
         )
     if not found:
@@ -184,7 +187,7 @@ def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: dateti
     """An interchange's colour, and why it isn't green."""
     failed = failure(events)
     if failed is not None:
-        final = not failed.data.get("passing")
+        final = failed.data.get("class") == "refused" or (due is not None and due.colour(now) == "red")
         return "red" if final else "amber", f"failed at {failed.data.get('at')}"
     if i.state in BAD:
         last = next((e for e in reversed(events) if e.kind == i.state), events[-1])
@@ -195,10 +198,8 @@ def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: dateti
     if i.state in UNDER_WAY:
         colour = due.colour(now) if due is not None else "green"
         return colour, "late" if colour != "green" else ""
-    came = {e.data.get("kind") for e in events if e.kind == "receipt"}
-    late = [str(e.data.get("kind")) for e in events if e.kind == "overdue" and e.data.get("kind") not in came]
-    if late:
-        return "amber", f"overdue: {', '.join(late)}"
+    if i.overdue:
+        return "amber", f"overdue: {', '.join(i.overdue)}"
     return "green", ""
 
 

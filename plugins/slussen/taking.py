@@ -33,10 +33,10 @@ class Taking:
 
     def __init__(
         self, integration: Integration, source: Source, store: PayloadStore, book: Ledger, run_id: str, occasion: str,
-        log: logging.Logger | Any, had: Sequence[str] = (),
+        log: logging.Logger | Any, had: Sequence[str] = (), interval: str = "",
     ) -> None:  # fmt: skip
         self.integration, self.source, self.store, self.book = integration, source, store, book
-        self.run_id, self.log, self.had = run_id, log, tuple(had)
+        self.run_id, self.log, self.had, self.interval = run_id, log, tuple(had), interval
         self.occasion = occasion if integration.repeats == "fine" else ""
         self.wanted = watching.patterns(integration)
         self.ours = claimed(integration)
@@ -91,7 +91,7 @@ class Taking:
         try:
             collected = collect(
                 self.integration.key, entry, self.source, self.store, self.book, self.run_id,
-                occasion=self.occasion, ours=self.ours, markers=markers,
+                occasion=self.occasion, ours=self.ours, markers=markers, interval=self.interval,
             )  # fmt: skip
         except NotOurs as reason:
             self.log.info("%s", reason)

@@ -27,6 +27,9 @@ SHORTEST, LONGEST = 0.5, 15.0  # seconds between looks
 KEPT = 60.0  # seconds that a connection is looked over
 REST = 1.0  # seconds that a partner is left alone after a fault
 LONGEST_TROUBLE = 300.0  # seconds between looks at a partner that can't be reached
+# Seconds before a trigger may fire. Airflow 3.3 fails a task that is woken before its scheduler has heard that it was
+# deferred (apache/airflow#67287, mended in #68741).
+SETTLED = 5.0
 
 
 class FilesTrigger(BaseTrigger):
@@ -78,6 +81,7 @@ class FilesTrigger(BaseTrigger):
         endpoint, ignored = Endpoint(**self.endpoint), frozenset(self.ignored)
         observer, trouble, failures = watching.Watching(endpoint, self.quiet), "", 0
         every = min(max(self.quiet / 2, SHORTEST), LONGEST)
+        await asyncio.sleep(SETTLED)
         while True:
             try:
                 at, seen = await lookout().look(endpoint, self.patterns, every / 2)

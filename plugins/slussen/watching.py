@@ -1,9 +1,9 @@
 """Waiting for files: what is at the source, and which of it has stood still. Knows no Airflow.
 
 A file is whole when its size and its time have stayed as they are for a quiet time, by our own clock and our own
-looks, or when its marker file is there. Never by the time that the source says alone: clocks go wrong, and writers
-set times. What has been seen goes from the trigger to the task as fingerprints, so that names that are no UTF-8, or a
-hundred thousand of them, get through.
+looks, or when its marker file is there; a message is, when it is there. Never by the time that the source says alone:
+clocks go wrong, and writers set times. What has been seen goes from the trigger to the task as fingerprints, so that
+names that are no UTF-8, or a hundred thousand of them, get through.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hashlib import blake2b
 from slussen.integration import Endpoint, Integration
 from slussen.transports import Entry, Source, matches
 
+AT_ONCE = ("x400", "shs")  # what carries messages: one that is there is whole
 MOST = 1000  # files that one run takes: Airflow maps at most 1024 tasks; the others are for the next run
 
 
@@ -52,13 +53,14 @@ class Watching:
     """Observes, look by look, what stands still. ``quiet`` is in seconds; without a marker it decides."""
 
     def __init__(self, endpoint: Endpoint, quiet: float) -> None:
-        self._marker, self._quiet = bool(endpoint.marker), quiet
+        self._endpoint, self._quiet = endpoint, quiet
+        self._at_once = bool(endpoint.marker) or endpoint.transport in AT_ONCE
         self._since: dict[str, float] = {}
 
     def observe(self, seen: Look, now: float) -> list[str]:
         """The fingerprints of what is whole, as of this look at the monotonic time ``now``."""
-        if self._marker:
-            return [fingerprint(e) for e in seen.files if e.name in seen.markers]
+        if self._at_once:
+            return [fingerprint(e) for e in whole(seen, self._endpoint, ())]
         self._since = {(mark := fingerprint(e)): self._since.get(mark, now) for e in seen.files}
         return [mark for mark, since in self._since.items() if now - since >= self._quiet]
 
@@ -67,6 +69,8 @@ def whole(seen: Look, endpoint: Endpoint, known: Collection[str]) -> list[Entry]
     """Those of the files that are whole: by their markers, or since they are as the trigger has observed them."""
     if endpoint.marker:
         return [e for e in seen.files if e.name in seen.markers]
+    if endpoint.transport in AT_ONCE:
+        return list(seen.files)
     return [e for e in seen.files if fingerprint(e) in known]
 
 

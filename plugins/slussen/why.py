@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slussen.lateness import STOCKHOLM, resolve
-from slussen.ledger.intervals import Wanted, interval_of, newest, of_intervals
+from slussen.ledger.intervals import interval_of, newest, of_intervals, wanted
 from slussen.ledger.states import fold
 from slussen.sentences import RUNBOOK, clock, ending, story
 from slussen.standing import expects, failure, is_often
@@ -70,12 +70,13 @@ def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answ
         datetime.fromtimestamp(i.start.timestamp(), UTC)
         for i in (row.timetable.runs(on) if row.timetable.runs_on(on) else [])
     ]
-    wanted = Wanted(row.key, starts or [midnight], end, [part.key for part in row.integration.parts])
-    found = of_intervals(ledger, [wanted]).get(row.key, [])
+    found = of_intervals(ledger, [wanted(row.integration, starts or [midnight], end)]).get(row.key, [])
     for start in [] if is_often(row) else starts:
         mine = [events for events in found if (interval_of(events) or start) == start]
         found = [events for events in found if events not in mine]
         answer.chapters += [_told(events, on) for events in mine] or [_nothing(row, start, now, on)]
+    if is_often(row):
+        found = [events for events in found if fold(events).state != "skipped"]
     answer.chapters += [_told(events, on) for events in found]
     if not answer.chapters:
         answer.chapters.append(_no_run(row, on, now))

@@ -10,6 +10,8 @@ A seed plays the same again: ``python -m tests.injection --level 1 --setting "a 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 import tempfile
 import time
@@ -50,9 +52,12 @@ def schedules(*, quick: bool, samples: int, seed: int) -> list[str]:
     """L1."""
     from dataclasses import replace
 
+    from slussen import delivery, messaging
+    from tests import test_delivery, test_messaging, test_sets
+    from tests.model.mutants import survives
     from tests.model.sample import schedule
+    from tests.model.together import TOGETHER
     from tests.model.walk import SETTINGS, THREE, walk
-    from tests.test_delivery import MUTANTS, survives
 
     table = Table("the real code", "states", "schedules", "bad", title="L1: every interleaving, a fault at every step")
     wrong: list[str] = []
@@ -71,6 +76,10 @@ def schedules(*, quick: bool, samples: int, seed: int) -> list[str]:
 
     for name, setting in SETTINGS.items():
         row(f"two attempts, {name}", lambda s=setting: walked(s))  # type: ignore[misc]
+    for name, setting in (("X.400", test_messaging.X400), ("SHS", test_messaging.SHS)):
+        row(f"two attempts to send a message, {name}", lambda s=setting: walked(s))  # type: ignore[misc]
+    for name, setting in {} if quick else TOGETHER.items():
+        row(f"two attempts, {name}", lambda s=setting: walked(s))  # type: ignore[misc]
     for name, setting in {} if quick else THREE.items():
         row(f"three attempts, {name}", lambda s=setting: walked(s))  # type: ignore[misc]
     for name, setting in THREE.items():
@@ -81,9 +90,12 @@ def schedules(*, quick: bool, samples: int, seed: int) -> list[str]:
             return 0, len(ways)
 
         row(f"three attempts, {name}, taken, lossy: by lot from seed {seed}", drawn)
-    survivors = [m.__name__ for m in MUTANTS if survives(m)]
+    mutants = [(delivery._Attempt, name, m, setting) for m, (name, setting) in test_delivery.MUTANTS.items()]
+    mutants += [(messaging._Attempt, name, m, setting) for m, (name, setting) in test_messaging.MUTANTS.items()]
+    mutants += [(delivery._Attempt, name, m, setting) for m, name, setting in test_sets.MUTANTS]
+    survivors = [m[2].__name__ for m in mutants if survives(*m)]
     table.add_section()
-    table.add_row("mutants of the code", "", f"{len(MUTANTS)}", f"{len(MUTANTS) - len(survivors)} of them come out")
+    table.add_row("mutants of the code", "", f"{len(mutants)}", f"{len(mutants) - len(survivors)} of them come out")
     console.print(table)
     return wrong + [f"L1: a mutant lives: {m}" for m in survivors]
 
@@ -99,7 +111,7 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
     with (
         tempfile.TemporaryDirectory(prefix="slussen-faults-") as scratch,
         Server(Path(scratch) / "home") as server,
-        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(2, get_context("spawn"), begin, (f"{scratch}/home",)) as pool,
     ):
         each = -(-count // (2 * len(protocols)))
         jobs = {
@@ -125,19 +137,27 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
     return wrong
 
 
+def begin(home: str) -> None:
+    """In each process: libraries tell of every connection that is broken."""
+    logging.disable()
+    os.environ["SLUSSEN_HOME"] = home
+
+
 WHATS = ("drop", "reset", "swallow", "half", "delay", "flip", "kill", "full")
 
 
 def main() -> None:
     from tests.injection.rigs import RIGS
+    from tests.transports import messages
 
+    protocols = [*RIGS, *messages.RIGS]
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--level", type=int, choices=(0, 1, 2), action="append", help="only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="the models and settings that take seconds")
     parser.add_argument("--samples", type=int, default=50_000, help="schedules by lot (L1)")
     parser.add_argument("--injections", type=int, default=10_000, help="faults against real servers (L2)")
-    parser.add_argument("--protocol", choices=sorted(RIGS), action="append", help="only these (L2)")
+    parser.add_argument("--protocol", choices=protocols, action="append", help="only these (L2)")
     parser.add_argument("--setting", help="replay one schedule of this setting (L1)")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
@@ -150,7 +170,7 @@ def main() -> None:
     if 1 in levels:
         wrong += schedules(quick=options.quick, samples=options.samples, seed=options.seed)
     if 2 in levels:
-        wrong += injections(options.protocol or list(RIGS), options.injections, options.seed)
+        wrong += injections(options.protocol or protocols, options.injections, options.seed)
     for line in wrong[:50]:
         console.print(f"[red]bad:[/] {line}", highlight=False)
     console.print(f"{len(wrong)} bad; {time.monotonic() - began:.0f} s", highlight=False)

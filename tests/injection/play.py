@@ -28,6 +28,7 @@ from slussen.delivery import Delivery, deliver, drive
 from slussen.errors import SlussenError, TechnicalError, TransportError
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
+from tests.injection import messages
 from tests.injection.rigs import RIGS, Rig, Unavailable
 
 TRIES = 6
@@ -276,9 +277,10 @@ def inject(
     protocol: str, scenario: Scenario, count: int, seed: int, dsn: str, scratch: str
 ) -> tuple[str, Counter[str], list[str], float]:
     """One protocol and scenario in a process of its own: why it was skipped, faults by kind, what is wrong, seconds."""
+    if protocol in messages.RIGS:
+        return messages.inject(protocol, scenario, count, seed, dsn, scratch)
     began = time.monotonic()
     home = Path(scratch) / f"{protocol}-{scenario}"
-    os.environ["SLUSSEN_HOME"] = str(home)
     migrate(dsn, settings.SQL / "migrations" / "slussen")
     try:
         with RIGS[protocol](home) as rig, Watcher(rig.folder) as watcher:

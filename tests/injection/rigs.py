@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sandbox import ftp_server, processes
+import pytest
+
+from sandbox import ftp_server, processes, sftp_server
 from sandbox.proxy import Cut, Kind, Proxy, Way
 from slussen.transports import Transport
 
@@ -104,4 +105,53 @@ def _hanna(root: Path) -> Iterator[tuple[int, int]]:
         processes.stop([server])
 
 
-RIGS: dict[str, Any] = {"directory": directory, "ftp": ftp, "mvs": mvs}
+@contextmanager
+def sftp(root: Path) -> Iterator[Rig]:
+    """CSN's files."""
+    from slussen.transports.sftp import Sftp
+
+    ports = root / "ports"
+    root.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "sandbox.sftp_server", "csn", "--root", str(root), "--ports", str(ports)]
+    server = processes.start(command, log=root / "log")
+    try:
+        processes.wait_until(ports.exists, seconds=20, what="CSN's SFTP server")
+        key = (root / "csn" / "host_key.pub").read_text()
+        with Proxy(("127.0.0.1", int(ports.read_text().split()[1]))) as proxy:
+            yield Rig(
+                "sftp", proxy, root / "csn" / "files",
+                lambda: Sftp("127.0.0.1", proxy.port, sftp_server.USER, sftp_server.PASSWORD, host_key=key),
+                checks_content=True,
+            )  # fmt: skip
+    finally:
+        processes.stop([server])
+
+
+def foreign(name: str) -> Callable[[Path], AbstractContextManager[Rig]]:
+    """A server that nobody here wrote."""
+
+    @contextmanager
+    def rig(root: Path) -> Iterator[Rig]:
+        from tests.interop.servers import SERVERS
+
+        with ExitStack() as stack:
+            try:
+                running = stack.enter_context(SERVERS[name]())
+            except pytest.skip.Exception as reason:
+                raise Unavailable(str(reason)) from None
+            port = running.port
+            plain = name in ("vsftpd", "proftpd")
+            proxy = stack.enter_context(Proxy(("127.0.0.1", port), ftp=plain))
+            more = {} if "ssh" in name or "sftp" in name else {"read_back": True}
+            yield Rig(
+                name, proxy, running.folder, lambda: running.open(port=proxy.port, **more),
+                words=FTP_WORDS if plain else (), checks_content=not plain,
+            )  # fmt: skip
+
+    return rig
+
+
+FOREIGN = ("openssh", "vsftpd", "vsftpd-tls", "proftpd", "proftpd-tls")
+RIGS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
+    "directory": directory, "ftp": ftp, "mvs": mvs, "sftp": sftp, **{name: foreign(name) for name in FOREIGN},
+}  # fmt: skip

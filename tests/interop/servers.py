@@ -33,6 +33,7 @@ class Running:
     """A server that is up: what it serves, and how to reach it."""
 
     folder: Path
+    port: int
     open: Callable[..., Any]
     login: dict[str, Any]
 
@@ -111,7 +112,7 @@ def openssh() -> Iterator[Running]:
         "private_key": s.private.export_private_key().decode(),
     }  # fmt: skip
     with started(s, [str(sshd), "-D", "-e", "-f", f"{s.home}/sshd_config"], user=user):
-        yield Running(s.files, lambda **more: Sftp(**login | more), login)
+        yield Running(s.files, s.port, lambda **more: Sftp(**login | more), login)
 
 
 @contextmanager
@@ -156,7 +157,7 @@ seccomp_sandbox=NO
     }  # fmt: skip
     secured = {"tls": True, "ca": str(s.ca)} if tls else {}
     with started(s, [str(program), str(s.home / "vsftpd.conf")]):
-        yield Running(s.files, lambda **more: Ftp(**login | secured | more), login | secured)
+        yield Running(s.files, s.port, lambda **more: Ftp(**login | secured | more), login | secured)
 
 
 @contextmanager
@@ -196,10 +197,10 @@ SystemLog {s.home}/system.log
     with started(s, [str(program), "-n", "-c", str(s.home / "proftpd.conf")]):
         if sftp:
             login["host_key"] = s.host_key
-            yield Running(s.files, lambda **m: Sftp(**login | m), login)
+            yield Running(s.files, s.port, lambda **m: Sftp(**login | m), login)
         else:
             secured = {"tls": True, "ca": str(s.ca)} if tls else {}
-            yield Running(s.files, lambda **m: Ftp(**login | secured | m), login | secured)
+            yield Running(s.files, s.port, lambda **m: Ftp(**login | secured | m), login | secured)
 
 
 SERVERS: dict[str, Callable[[], Any]] = {

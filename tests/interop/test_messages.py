@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ def mail() -> Iterator[Account]:
             )  # fmt: skip
     finally:
         controller.stop()
+        shutil.rmtree(mailboxes)
 
 
 def eventually(look: Any) -> Any:

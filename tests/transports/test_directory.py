@@ -95,13 +95,12 @@ def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
             at.fetch("b.txt", io.BytesIO())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp850"])
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("encoding", "form"), [("utf-8", "NFC"), ("utf-8", "NFD"), ("cp1252", "NFC"), ("cp850", "NFC")]
+)
 def test_a_swedish_name_is_found_however_it_is_written(
     encoding: str, form: Literal["NFC", "NFD"], tmp_path: Path
 ) -> None:
-    if form == "NFD" and encoding != "utf-8":
-        pytest.skip("these encodings have no combining marks")
     file = tmp_path / os.fsdecode(unicodedata.normalize(form, "PLACERÅDE.txt").encode(encoding))
     file.write_bytes(b"x")
     with Directory(tmp_path) as at:

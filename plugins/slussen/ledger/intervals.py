@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from slussen.ledger.book import Event
 
 if TYPE_CHECKING:
+    from slussen.integration import Integration
     from slussen.ledger.book import Ledger
 
 STAMP = "%Y%m%dT%H%M%SZ"
+NAMED = re.compile(r"-(\d{8}T\d{6}Z)(?:-|$)")
 ENDS = ("delivered", "merged")
 # Of each integration: its interchanges that are named after an interval, the files that its runs collected, and what
 # was collected by a run without an interval (by hand), in the time. `offset 0` keeps PostgreSQL, which can't know how
@@ -26,8 +29,8 @@ FOUND = """
         )
     ),
     found (integration, stream) as (
-        select e.integration, e.stream
-        from unnest(%(ids)s::text[]) as own (id)
+        select own.integration, e.stream
+        from unnest(%(owners)s::text[], %(ids)s::text[]) as own (integration, id)
         join ledger.event e on e.stream = own.id and e.nth = 1
         union
         select w.integration, e.stream
@@ -59,7 +62,7 @@ DONE = """
     from unnest(%(integrations)s::text[]) as w (integration)
     cross join lateral (
         select stream, data ->> 'interval' as interval from ledger.event
-        where integration = w.integration and nth = 1
+        where integration = w.integration and nth = 1 and position('/' in stream) = 0
         order by seq desc limit %(limit)s
     ) e
     cross join lateral (
@@ -82,40 +85,43 @@ NEWEST = """
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Intervals of an integration: their starts, and until when what was collected by hand counts as theirs (UTC)."""
+    """Intervals of an integration by their starts, and until when what was collected by hand counts as theirs (UTC).
+
+    ``ids`` are the interchanges that are named after these intervals.
+    """
 
     integration: str
     starts: Sequence[datetime]
     until: datetime
-    parts: Sequence[str] = ()
-
-    def ids(self) -> list[str]:
-        """The interchanges that are named after these intervals."""
-        names = [interchange_id(self.integration, start) for start in self.starts]
-        return names + [f"{name}-{part}" for name in names for part in self.parts]
+    ids: Sequence[str]
 
 
-def interchange_id(integration: str, start: datetime) -> str:
-    """What the interchange of an interval is called."""
-    return f"{integration}-{start.astimezone(UTC).strftime(STAMP)}"
+def wanted(integration: Integration, starts: Sequence[datetime], until: datetime) -> Wanted:
+    return Wanted(integration.key, starts, until, [name for start in starts for name in names(integration, start)])
+
+
+def names(integration: Integration, start: datetime) -> list[str]:
+    """What the interchanges of an interval are called: one, or one for each part of a set."""
+    return [member.interchange(start.astimezone(UTC).strftime(STAMP)) for member in integration.members]
 
 
 def interval_of(events: Sequence[Event]) -> datetime | None:
     """The start of the interval that an interchange belongs to: as its file was collected, or by its name."""
     first = events[0]
-    return _start(first.stream, first.integration, str(first.data.get("interval") or ""))
+    return _start(first.stream, str(first.data.get("interval") or ""))
 
 
-def of_intervals(ledger: Ledger, wanted: Sequence[Wanted]) -> dict[str, list[list[Event]]]:
+def of_intervals(ledger: Ledger, asked: Sequence[Wanted]) -> dict[str, list[list[Event]]]:
     """The interchanges of these intervals, each as its events, by integration."""
-    some = [w for w in wanted if w.starts]
+    some = [w for w in asked if w.starts]
     values = {
         "integrations": [w.integration for w in some],
         "firsts": [min(w.starts).astimezone(UTC).isoformat() for w in some],
         "lasts": [max(w.starts).astimezone(UTC).isoformat() for w in some],
         "sinces": [min(w.starts) for w in some],
         "untils": [w.until for w in some],
-        "ids": [name for w in some for name in w.ids()],
+        "owners": [w.integration for w in some for _ in w.ids],
+        "ids": [name for w in some for name in w.ids],
     }
     return _by_integration(ledger.rows(FOUND, values))
 
@@ -133,19 +139,17 @@ def ended(ledger: Ledger, integrations: Sequence[str], *, limit: int = 15) -> di
     values = {"integrations": list(integrations), "limit": limit, "ends": list(ENDS)}
     found: dict[str, list[timedelta]] = {}
     for integration, stream, interval, at in ledger.rows(DONE, values):
-        start = _start(stream, integration, interval or "")
+        start = _start(stream, interval or "")
         if start is not None and timedelta(0) <= at - start <= timedelta(days=2):
             found.setdefault(integration, []).append(at - start)
     return found
 
 
-def _start(stream: str, integration: str, interval: str) -> datetime | None:
-    try:
-        if interval:
-            return datetime.fromisoformat(interval).astimezone(UTC)
-        return datetime.strptime(stream.removeprefix(f"{integration}-")[:16], STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+def _start(stream: str, interval: str) -> datetime | None:
+    if interval:
+        return datetime.fromisoformat(interval).astimezone(UTC)
+    stamp = NAMED.search(stream)
+    return datetime.strptime(stamp[1], STAMP).replace(tzinfo=UTC) if stamp else None
 
 
 def _by_integration(rows: list[tuple[Any, ...]]) -> dict[str, list[list[Event]]]:

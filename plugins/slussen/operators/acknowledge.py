@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from slussen.errors import TransportError
-from slussen.ledger.states import Interchange
 from slussen.manifest import Manifest
 from slussen.operators.base import ManifestOperator, Run, boundary, ledger
 from slussen.operators.connections import MESSAGES, messenger
 
+if TYPE_CHECKING:
+    from slussen.ledger.states import Interchange
+
 GRACE = timedelta(minutes=5)  # for the triggerer
+NAPS, NAP = 2, 2.0  # looks, and the seconds before each, that cost less than to be deferred
 
 
 class AcknowledgeOperator(ManifestOperator):
-    """Wait, deferred, until all receipts are here, one says no, or the last of them is overdue.
+    """Wait, deferred, until the message's own receipts are here, one says no, or the last of them is overdue.
 
+    An answer that is a file of its own, days later, is not waited for here (the next run couldn't begin): it is an
+    obligation, which the watchdog keeps an eye on, and which the file settles when it is collected.
     Clearing it sends nothing: it looks again, and a receipt that came too late counts.
     """
 
@@ -33,10 +39,10 @@ class AcknowledgeOperator(ManifestOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         super().execute(context)
-        return self.look(context)
+        return self.look(context, naps=NAPS)
 
-    def look(self, context: Context, event: object = None) -> dict[str, Any]:
-        """See what has come, and wait for the rest."""
+    def look(self, context: Context, event: object = None, *, naps: int = 0) -> dict[str, Any]:
+        """See what has come, and wait for the rest: most receipts are there at once."""
         from slussen.ledger.states import fold
         from slussen.receipts import say_overdue
 
@@ -48,12 +54,18 @@ class AcknowledgeOperator(ManifestOperator):
             here = fold(events)
         if here.state == "rejected":
             self._rejected(here, [e.data for e in events if e.kind == "receipt"])
-        if not here.awaited:
-            self.log.info("%s: %s (%s)", here.id, here.state, ", ".join(f"{k} {o}" for k, o in here.receipts.items()))
+        awaited = [due for kind, due in here.awaited.items() if kind != "answer"]
+        if not awaited:
+            said = [f"{kind} {outcome}" for kind, outcome in here.receipts.items()]
+            said += ["an answer is owed"] if here.awaited else []
+            self.log.info("%s: %s (%s)", here.id, here.state, ", ".join(said))
             return manifest.as_dict()
-        due = max(map(datetime.fromisoformat, here.awaited.values()))
+        due = max(map(datetime.fromisoformat, awaited))
         if due <= now:
             self._overdue(here, late)
+        if naps:
+            time.sleep(NAP)
+            return self.look(context, naps=naps - 1)
         return self._wait(here, events[-1].seq, (due - now).total_seconds())
 
     def _sweep(self) -> None:

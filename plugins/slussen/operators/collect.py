@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(hours=1)  # with a file that keeps changing, in a run that has no window
 GRACE = timedelta(minutes=5)  # for the triggerer
+NAP = 5.0  # seconds of quiet that are slept through: to be deferred and started again takes as long
 
 
 class CollectOperator(StepOperator):
@@ -26,19 +28,43 @@ class CollectOperator(StepOperator):
 
     Looks, and waits for the rest deferred, so that waiting costs no slot: a trigger watches (``triggers.py``), and
     whatever it says, this task looks for itself. While a file changes, or none has come, it goes on until the window
-    closes; without a window it waits for none to come. A file that the header gives to another integration is left.
-    One that can't be taken doesn't keep the others: it is in the log and in the ledger.
+    closes, for an answer until its cut-off; without either it waits for none to come. A file that the header gives to
+    another integration is left. One that can't be taken doesn't keep the others: it is in the log and in the ledger.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         run = Run.of(context)
-        until = run.end if run.end is not None and run.end > run.now else run.now + PATIENCE
-        return self.look(context, until.isoformat())
+        last = self._last_moment(context, run)
+        return self.look(context, (last or run.now + PATIENCE).isoformat(), waits=last is not None)
+
+    def _last_moment(self, context: Context, run: Run) -> datetime | None:
+        """Until when a file may come in this run: its window's end; an answer's cut-off, but not past the next run."""
+        if run.end is not None and run.end > run.now:
+            return run.end
+        times = self.integration.times
+        if not self.integration.answers or times is None or run.start is None:
+            return None
+        from slussen.lateness import resolve
+        from slussen.timetables import Schedule
+
+        cutoff, schedule = resolve(times, run.start).cutoff, context["dag"].schedule
+        if isinstance(schedule, Schedule):
+            following = next(schedule.between(run.start + timedelta(seconds=1), run.start + timedelta(days=40)), None)
+            if following is not None and following.start < cutoff:
+                return None  # it comes soon enough
+        return cutoff
 
     def look(
-        self, context: Context, until: str, ignored: Sequence[str] = (), event: dict[str, Any] | None = None
+        self,
+        context: Context,
+        until: str,
+        ignored: Sequence[str] = (),
+        event: dict[str, Any] | None = None,
+        *,
+        waits: bool = False,
+        napped: bool = False,
     ) -> list[dict[str, Any]]:
-        """Collect what is whole (``event`` says what the trigger has seen stand still), and wait for the others."""
+        """Collect what is whole (``event`` says what has been seen to stand still), and wait for the others."""
         from slussen import watching
         from slussen.collection import collected_by
         from slussen.payloads import PayloadStore
@@ -50,7 +76,8 @@ class CollectOperator(StepOperator):
             # What this run has collected, now or in an attempt that was cut off.
             had = [m.name for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             with source(i.source) as opened:
-                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had)
+                interval = run.start.astimezone(UTC).isoformat() if run.start else ""
+                taking = Taking(i, opened, store, book, run.run_id, run.occasion, self.log, had, interval)
                 taking.take(frozenset((event or {}).get("ready", ())), watching.MOST - len(had))
             mine = [m.as_dict() for m in collected_by(book, i.key, run.run_id, repeats=repeats)]
             if watching.lacking([m["name"] for m in mine], taking.wanted):  # half a set is nothing
@@ -64,16 +91,19 @@ class CollectOperator(StepOperator):
         foreign = {*ignored, *taking.foreign}
         left = taking.left(foreign)
         in_time = run.now < datetime.fromisoformat(until) and len(mine) < watching.MOST
-        in_window = run.end is not None and run.now < run.end
         whole_set = len(taking.wanted) > 1 and bool(mine)  # what else is there is of the next one
-        if in_time and not whole_set and (left or (in_window and not mine)):
-            self._wait(run, datetime.fromisoformat(until), taking.still_wanted, foreign)
+        if in_time and not whole_set and (left or (waits and not mine)):
+            if left and not napped and not i.source.marker and (quiet := quiet_seconds(i.source)) <= NAP:
+                time.sleep(quiet)
+                still = {"ready": [watching.fingerprint(e) for e in left]}
+                return self.look(context, until, sorted(foreign), still, waits=waits, napped=True)
+            self._wait(run, datetime.fromisoformat(until), taking.still_wanted, foreign, waits=waits)
         self._tell(taking, [e.name for e in left])
         if not mine:
             self._nothing(run, book, [e.name for e in left], taking.missing)
         return mine
 
-    def _wait(self, run: Run, until: datetime, wanted: Sequence[str], foreign: set[str]) -> NoReturn:
+    def _wait(self, run: Run, until: datetime, wanted: Sequence[str], foreign: set[str], *, waits: bool) -> NoReturn:
         from slussen.triggers import FilesTrigger
 
         endpoint = self.integration.source
@@ -81,7 +111,7 @@ class CollectOperator(StepOperator):
         raise TaskDeferred(
             trigger=FilesTrigger.of(endpoint, wanted, datetime.now(UTC) + left, quiet_seconds(endpoint), foreign),
             method_name="look",
-            kwargs={"until": until.isoformat(), "ignored": sorted(foreign)},
+            kwargs={"until": until.isoformat(), "ignored": sorted(foreign), "waits": waits},
             timeout=left + GRACE,
         )
 

@@ -44,7 +44,8 @@ def dispatched(integration: Integration, manifest: Manifest, log: Any) -> Manife
     if outcome.state == "unknown" and not integration.receipts:
         raise AirflowFailException(
             f"{manifest.interchange}: its reply was lost, and nobody knows whether message {outcome.message} arrived. "
-            f"Next: ask {integration.receiver}, then say so: slussen arrived {manifest.interchange} --yes (or --no) --by NAME"
+            f"Next: ask {integration.receiver}, then say so: slussen arrived {manifest.interchange} --yes (or --no) "
+            "--by NAME"
         )
     log.info(
         "%s: %s %s as %s, %d bytes, sha256 %s, attempt %d",

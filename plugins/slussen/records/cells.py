@@ -30,6 +30,7 @@ from slussen.records.letters import (
     of_cells,
     offsets_of,
     owners,
+    pairs_of,
     plain_numbers,
     to_utf8,
 )
@@ -155,12 +156,12 @@ def _beyond_ascii(
     faults: list[Fault],
 ) -> pa.Array:  # fmt: skip
     """Plain bytes to UTF-8; letters beyond Latin-1 are looked up in the cell's own bytes."""
-    special = np.flatnonzero(flat == page.special) if page.special >= 0 else np.empty(0, np.int64)
-    controls = np.flatnonzero((flat >= 0x80) & (flat < 0xA0))
-    if page.special >= 0 and page.special < 0xA0:
-        controls = controls[flat[controls] != page.special]
+    high = np.flatnonzero(flat >= 0x80)
+    there = flat[high]
+    special = high[there == page.special]
+    controls = high[(there < 0xA0) & (there != page.special)]
     _faults_at(faults, "control_character", "a control character where there should be text", offsets, controls)
-    column = to_utf8(column)
+    column = to_utf8(column, high)
     if not len(special):
         return column
     rows = np.unique(owners(offsets, special))
@@ -489,8 +490,12 @@ def _exactly(f: FieldSpec, form: str, cells: Bytes) -> Column:
     if digits.size and digits.max() > 9:
         there = [k for first, last in spans.values() for k in range(first, last)]
         sound &= (digits[:, there] <= 9).all(axis=1)
-    products = (digits.astype(np.float32) @ _weights(form)).astype(np.int32)
-    part = {name: np.ascontiguousarray(products[:, k]) for k, name in enumerate(spans)}
+    if form == "YYYYMMDD":
+        century, year, month, day = pairs_of(digits).astype(np.int32).T
+        part = {"YYYY": century * 100 + year, "MM": month, "DD": day}
+    else:
+        products = (digits.astype(np.float32) @ _weights(form)).astype(np.int32)
+        part = {name: np.ascontiguousarray(products[:, k]) for k, name in enumerate(spans)}
     blank = (cells == BLANK).all(axis=1) if not sound.all() else np.zeros(len(cells), np.bool_)
     zeros = np.zeros(len(cells), np.bool_)
     if f.type != "time" or f.empty == "zeros":

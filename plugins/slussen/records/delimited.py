@@ -197,7 +197,7 @@ class DelimitedReader:
                     taken = pc.replace_substring(taken, self.layout.file.quote * 2, self.layout.file.quote)
                 if self.layout.file.nothing:
                     taken = pc.if_else(pc.equal(taken, self.layout.file.nothing), "", taken)
-                values = located.column(f, record_type, piece, numbers[which], line_starts[which], taken)
+                values = located.column(f, record_type, piece, numbers[which], line_starts[which].__getitem__, taken)
                 if back is not None:
                     values = values.take(pa.array(back, mask=back < 0))
                     there = columns.get(f.name)

@@ -8,6 +8,7 @@ other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ SWEDISH = frozenset("åäöÅÄÖéÉüÜ")
 PLAIN = frozenset(chr(p) for p in range(0x20, 0x7F)) | {"\r", "\n", "\t"}
 ALPHANUMERIC = frozenset(c for c in PLAIN if c.isalnum())
 LETTERS = frozenset(chr(p) for p in range(0xC0, 0x250) if chr(p).isalpha())
+READABLE, TEXT = LETTERS | ALPHANUMERIC, PLAIN | SWEDISH
 LIKELY = ("cp1252", "iso8859-1", "cp437", "cp850", "cp278", "cp037", "cp500", "sen850200c", "sen850200b", "iso8859-15",
           "cp1143")  # fmt: skip
 ENOUGH = 1 << 16  # bytes of each sample
@@ -92,10 +94,10 @@ def verdict(data: bytes, declared: str) -> Verdict | None:
                     best = found
             continue
         n = int(counts[differ].sum())
-        swedish = _sum(counts, differ, there, SWEDISH)
-        letters = _sum(counts, differ, there, LETTERS)
-        was = _sum(counts, differ, here, SWEDISH)
-        was_letters = _sum(counts, differ, here, LETTERS | ALPHANUMERIC) if n < FEW else 0
+        swedish = _sum(counts, differ, name, SWEDISH)
+        letters = _sum(counts, differ, name, LETTERS)
+        was = _sum(counts, differ, declared, SWEDISH)
+        was_letters = _sum(counts, differ, declared, READABLE) if n < FEW else 0
         if declared in ("utf-8", "utf-8-sig"):
             was = was_letters = 0
         if swedish >= 0.7 * n and letters >= 0.95 * n and was <= 0.2 * n and not was_letters and swedish / n > score:
@@ -106,20 +108,26 @@ def verdict(data: bytes, declared: str) -> Verdict | None:
     return best
 
 
-def _sum(counts: np.ndarray, differ: np.ndarray, letters: np.ndarray, wanted: frozenset[str]) -> int:
-    return sum(int(counts[b]) for b in np.flatnonzero(differ)
-               if letters[b] != UNDEFINED and chr(letters[b]) in wanted)  # fmt: skip
+def _sum(counts: np.ndarray, differ: np.ndarray, name: str, wanted: frozenset[str]) -> int:
+    """How many of the bytes that differ are wanted letters in this encoding."""
+    return int(counts[differ & _bytes_of(name, wanted)].sum())
+
+
+@cache
+def _bytes_of(name: str, wanted: frozenset[str]) -> np.ndarray:
+    """Which bytes are one of these letters."""
+    return np.array([p != UNDEFINED and chr(p) in wanted for p in codepage(name).letters.tolist()])
 
 
 def _family(counts: np.ndarray, declared: str, name: str) -> Verdict | None:
     """EBCDIC for ASCII, or the other way about: nearly nothing is text in the one, nearly everything in the other."""
     every = counts > 0
     n = int(counts.sum())
-    there = _sum(counts, every, codepage(name).letters, PLAIN | SWEDISH)
-    here = _sum(counts, every, codepage(declared).letters, PLAIN | SWEDISH)
+    there = _sum(counts, every, name, TEXT)
+    here = _sum(counts, every, declared, TEXT)
     if n < FEW or there < 0.98 * n or here > 0.6 * n:
         return None
-    letters = _sum(counts, every, codepage(name).letters, SWEDISH)
+    letters = _sum(counts, every, name, SWEDISH)
     if letters == 0 and name not in ("cp1252", "cp278"):
         return None
     return Verdict(declared, name, there, n, "bytes", "Swedish text")

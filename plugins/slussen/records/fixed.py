@@ -15,7 +15,7 @@ from slussen.records import cells
 from slussen.records.codepages import Codepage, codepage
 from slussen.records.frames import Block, Frames
 from slussen.records.layout import FieldSpec, Layout, arrow_type
-from slussen.records.letters import Bools, Bytes, Ints, slice_of
+from slussen.records.letters import Bools, Bytes, Ints, slice_of, translated
 from slussen.records.parallel import ordered
 from slussen.records.source import Source
 from slussen.records.structure import Structure
@@ -70,11 +70,7 @@ class _Block:
         self.findings = Findings(reader.findings.limit)
         self.faults: list[tuple[FieldSpec | None, cells.Fault]] = []
         table = self.page.plain
-        if table == bytes(range(256)):
-            self.plain = block.cells
-        else:
-            whole = np.ascontiguousarray(block.cells)
-            self.plain = np.frombuffer(whole.tobytes().translate(table), np.uint8).reshape(whole.shape)
+        self.plain = block.cells if table == bytes(range(256)) else translated(block.cells, table)
         self.printable = bool(self.plain.min() >= BLANK and self.plain.max() < 0x7F)
 
     def read(self) -> _Read:

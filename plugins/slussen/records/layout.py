@@ -372,6 +372,12 @@ class Layout:
             sign = next((g for g in self.fields if g.name == f.sign and g.only == f.only), None)
             if sign is None or sign.type != "sign":
                 return f"has its sign in {f.sign}, which is no field of type sign"
+        if (
+            self.kind == "tagged"
+            and not str(f.at).startswith("#")
+            and not (str(f.at).isdigit() and len(str(f.at)) == 5)
+        ):
+            return f"is known by {f.at}, which is no code of five digits"
         if f.type == "const" and f.value is None:
             return "is const and needs its value"
         said = [f.value] if isinstance(f.value, str) else [*(f.value or {}).values()]
@@ -386,7 +392,7 @@ class Layout:
 
     def _kind(self) -> None:
         file = self.file
-        if file.kind != "tagged":
+        if file.kind in ("fixed", "delimited"):
             self._known()
         if file.kind == "delimited" and not file.separator:
             raise _Wrong(("kind",), "a delimited layout needs its separator")
@@ -397,7 +403,7 @@ class Layout:
                 raise _Wrong(("records",), f"only one record type can be {place}")
 
     def _known(self) -> None:
-        """Can each record type be told from those before it?"""
+        """Can each record type be told from those before it, by its bytes?"""
         before: list[str] = []
         for record_type, spec in self.records.items():
             where = ("records", record_type)

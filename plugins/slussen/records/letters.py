@@ -70,15 +70,21 @@ def owners(offsets: NDArray[np.int32], places: Ints) -> Ints:
     return found
 
 
-def to_utf8(column: pa.Array) -> pa.Array:
-    """Plain bytes (Latin-1) as UTF-8."""
-    flat = flat_of(column)
-    high = np.flatnonzero(flat >= 0x80)
+def before(offsets: NDArray[np.int32], places: Ints) -> NDArray[np.int32]:
+    """How many of these places in the flat bytes stand before each offset."""
+    if len(places) > len(offsets):
+        return np.searchsorted(places, offsets).astype(np.int32)
+    found = np.zeros(len(offsets), np.int32)
+    np.cumsum(np.bincount(owners(offsets, places), minlength=len(offsets) - 1), out=found[1:])
+    return found
+
+
+def to_utf8(column: pa.Array, high: Ints) -> pa.Array:
+    """Plain bytes (Latin-1) as UTF-8; ``high`` are the places of those from 80."""
     if not len(high):
         return column
     offsets = offsets_of(column)
-    moved = (offsets + np.searchsorted(high, offsets)).astype(np.int32)
-    return array(moved, flat.tobytes().decode("latin-1").encode())
+    return array(offsets + before(offsets, high), flat_of(column).tobytes().decode("latin-1").encode())
 
 
 def latin(column: pa.Array) -> tuple[Bytes, NDArray[np.int32]] | None:
@@ -91,7 +97,7 @@ def latin(column: pa.Array) -> tuple[Bytes, NDArray[np.int32]] | None:
     if len(plain) == len(flat):
         return flat, offsets
     twice = np.flatnonzero(flat >= 0xC0)  # each of them begins a letter of two bytes
-    return np.frombuffer(plain, np.uint8), (offsets - np.searchsorted(twice, offsets)).astype(np.int32)
+    return np.frombuffer(plain, np.uint8), offsets - before(offsets, twice)
 
 
 def to_plain(flat: Bytes, offsets: NDArray[np.int32], page: Codepage) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
@@ -111,6 +117,11 @@ def spread(starts: Ints, lengths: Ints) -> Ints:
     before = np.cumsum(lengths) - lengths
     found: Ints = np.arange(total) + np.repeat(starts - before, lengths)
     return found
+
+
+def translated(cells: Bytes, table: bytes) -> Bytes:
+    """The same block by this table. (Of a bytearray that is twice as fast as of bytes.)"""
+    return np.frombuffer(bytearray(np.ascontiguousarray(cells).data).translate(table), np.uint8).reshape(cells.shape)
 
 
 # --- numbers
@@ -144,6 +155,13 @@ def number_of(digits: Bytes) -> Ints:
         return found
     high = number_of(digits[:, max(0, width - 18) : width - HIGH])
     return high * np.int64(10**HIGH) + number_of(digits[:, width - HIGH :])
+
+
+def pairs_of(digits: Bytes) -> NDArray[np.uint16]:
+    """``(n, 8)`` digits as ``(n, 4)`` numbers of two digits: all of a row's at once, as one number of 64 bits."""
+    words: NDArray[np.uint64] = np.ascontiguousarray(digits).view("<u8").reshape(-1)
+    pairs = (words * np.uint64(10) + (words >> np.uint64(8))) & np.uint64(0x00FF00FF_00FF00FF)
+    return pairs.view(np.uint16).reshape(-1, 4)
 
 
 def unscaled(column: pa.Array) -> Ints:

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
 
@@ -36,10 +37,15 @@ os.register_at_fork(after_in_child=_forget)  # a child has none of its parent's 
 
 
 def ordered(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """The work's results in the order of the items."""
+    """The work's results in the order of the items. A single one is worked on at once, without a thread."""
     waiting: deque[Future[B]] = deque()
+    coming = iter(items)
+    first = list(islice(coming, 2))
+    if len(first) < 2:
+        yield from map(work, first)
+        return
     try:
-        for item in items:
+        for item in chain(first, coming):
             waiting.append(pool().submit(work, item))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()

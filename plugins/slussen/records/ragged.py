@@ -6,6 +6,8 @@ other of it is one copy of each value.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ from slussen.records.codepages import Codepage
 from slussen.records.layout import FieldSpec
 from slussen.records.letters import Ints, array
 
+LineStart = Callable[[int], int]  # by row
 AGAIN = "correct it at the sender, and have the file sent again"
 
 
@@ -26,7 +29,7 @@ class Pieces:
 
     def __init__(self, raw: bytes, page: Codepage, starts: Ints, ends: Ints, doubled: bytes = b"") -> None:
         self.raw, self.page, self.doubled = raw, page, doubled
-        plain = raw if page.plain == bytes(range(256)) else raw.translate(page.plain)
+        plain = raw if page.plain == bytes(range(256)) else bytearray(raw).translate(page.plain)
         self.starts, self.ends = starts, ends
         offsets = np.empty(2 * len(starts) + 3, np.int32)
         offsets[:-3:2], offsets[1:-3:2] = starts, ends
@@ -61,33 +64,36 @@ class Located:
         self.pieces, self.at, self.findings = pieces, at, findings
 
     def column(
-        self, f: FieldSpec, kind: str, which: Ints, numbers: Ints, line_starts: Ints, column: pa.Array | None = None
+        self, f: FieldSpec, kind: str, which: Ints, numbers: Ints, line_start: LineStart, column: pa.Array | None = None
     ) -> pa.Array:
-        """A field's column: ``which`` values, the record that each row belongs to, and where its line begins."""
+        """A field's column: ``which`` values, the record that each row belongs to, and where a row's line begins."""
         pieces = self.pieces
         taken = pieces.column(which) if column is None else column
         found = cells.read_values(f, taken, pieces.page, lambda row: pieces.own(int(which[row])))
         for fault in found.faults:
-            self.fault(f, kind, fault, which, numbers, line_starts)
+            self.fault(f, kind, fault, which, numbers, line_start)
         if f.required and found.empty is not None and found.empty.any():
             empty = cells.Fault("required", "a required field is empty", np.flatnonzero(found.empty))
-            self.fault(f, kind, empty, which, numbers, line_starts)
+            self.fault(f, kind, empty, which, numbers, line_start)
         return found.values
 
-    def fault(self, f: FieldSpec, kind: str, fault: cells.Fault, which: Ints, numbers: Ints, line_starts: Ints) -> None:
+    def fault(
+        self, f: FieldSpec, kind: str, fault: cells.Fault, which: Ints, numbers: Ints, line_start: LineStart
+    ) -> None:
         within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
         for row, place in zip(fault.rows.tolist(), within.tolist(), strict=True):
             if self.findings.full:
                 self.findings.count(fault.rule, 1)
                 continue
             piece = int(which[row])
-            start = self.pieces.place(piece, place) if piece >= 0 else int(line_starts[row]) + place
+            line = int(line_start(row))
+            start = self.pieces.place(piece, place) if piece >= 0 else line + place
             length = 1 if fault.exact else int(self.pieces.ends[piece]) - start if piece >= 0 else None
             self.findings.add(
                 Finding(
                     fault.rule, fault.message, AGAIN,
                     record=int(numbers[row]), record_type=kind, field=f.name,
-                    column=start - int(line_starts[row]) + 1,
+                    column=start - line + 1,
                     length=length or None,
                     offset=self.at + start,
                     byte=f"{self.pieces.raw[start]:02x}" if fault.exact else None,

@@ -9,26 +9,29 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 
 from slussen.errors import redacted
 from slussen.records.letters import Ints, flat_of, offsets_of, tidy, unscaled
 from slussen.records.parallel import ordered
 
 if TYPE_CHECKING:
-    from psycopg import Copy
-
     from slussen.database import Connection
 
 SCHEMA = "stage"
 BATCH = 4 << 20  # bytes of CSV to a batch
+CHUNK = 1 << 18  # bytes of rows that are taken at a time
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 EPOCH = 10_957  # days from 1970 to PostgreSQL's 2000-01-01
@@ -41,6 +44,7 @@ OIDS = {
     1114: pa.timestamp("s"),
 }  # fmt: skip
 NUMERIC = 1700
+WHOLE = 5  # digits of base 10,000 before the decimal point: a number has eighteen of base 10
 
 
 def create(connection: Connection, table: str, schema: pa.Schema) -> None:
@@ -92,8 +96,8 @@ def read(connection: Connection, query: str) -> Iterator[pa.RecordBatch]:
         true_values=["t"],
         false_values=["f"],
     )
-    with connection.cursor() as cursor, cursor.copy(f"copy ({query}) to stdout (format csv)".encode()) as copy:
-        stream = io.BufferedReader(_Chunks(copy), BATCH)
+    with closing(_CopyOut(connection, query)) as rows:
+        stream = io.BufferedReader(rows, BATCH)
         if not stream.peek(1):
             return
         with csv.open_csv(
@@ -107,22 +111,57 @@ def read(connection: Connection, query: str) -> Iterator[pa.RecordBatch]:
                     yield batch
 
 
-class _Chunks(io.RawIOBase):
-    """psycopg's COPY as a stream."""
+class _CopyOut(io.RawIOBase):
+    """A query's rows as a stream of CSV, by libpq's own calls: psycopg's a row cost more than all that follows."""
 
-    def __init__(self, copy: Copy) -> None:
-        self._copy, self._rest = copy, memoryview(b"")
+    def __init__(self, connection: Connection, query: str) -> None:
+        self._connection, self._pq = connection, connection.pgconn
+        self._rest = memoryview(b"")
+        self._ended = True
+        result = self._pq.exec_(f"copy ({query}) to stdout (format csv)".encode())
+        if result.status != ExecStatus.COPY_OUT:
+            raise error_from_result(result)
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._rest:
-            self._rest = memoryview(bytes(self._copy.read()))
+            self._rest = memoryview(self._rows())
         n = min(len(buffer), len(self._rest))
         buffer[:n] = self._rest[:n]
         self._rest = self._rest[n:]
         return n
+
+    def _rows(self) -> bytes:
+        """Some rows; nothing at the end."""
+        rows, size = [], 0
+        while not self._ended and size < CHUNK:
+            n, row = self._pq.get_copy_data(0)
+            if n < 0:
+                self._end()
+            else:
+                rows.append(row)
+                size += n
+        return b"".join(rows)
+
+    def _end(self) -> None:
+        self._ended = True
+        while (result := self._pq.get_result()) is not None:
+            if result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result)
+
+    def close(self) -> None:
+        """The rows that nobody wants any more are not sent."""
+        if not self._ended and not self.closed:
+            self._connection.cancel()
+            with suppress(psycopg.Error):
+                while self._pq.get_copy_data(0)[0] >= 0:
+                    pass
+                self._end()
+            self._ended = True
+        super().close()
 
 
 def _schema(connection: Connection, query: str) -> pa.Schema:
@@ -141,48 +180,61 @@ def _type(kind: pa.DataType) -> str:
     return f"numeric({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else TYPES[kind]
 
 
-def _encoded(batch: pa.RecordBatch) -> tuple[int, bytes]:
-    return batch.num_rows, encode(batch) if batch.num_rows else b""
+def _encoded(batch: pa.RecordBatch) -> tuple[int, memoryview]:
+    return batch.num_rows, encode(batch) if batch.num_rows else memoryview(b"")
 
 
-def encode(batch: pa.RecordBatch) -> bytes:
+def encode(batch: pa.RecordBatch) -> memoryview:
     """A batch's rows in PostgreSQL's binary COPY format: a count of columns, then length and bytes of each.
 
-    Made of pieces, a column of them each: Arrow joins a row's pieces. Neighbours of fixed length without a null, and
-    the length of the text that follows them, are one piece.
+    Made of pieces, a column of them each: Arrow joins a row's pieces. Neighbours of fixed length without a null
+    (numbers, dates, text that is equally long in all rows), and the length of the text after them, are one piece.
     """
     n = batch.num_rows
     pieces: list[pa.Array] = []
-    block: list[NDArray[np.uint8]] = [_bytes_of(np.full(n, batch.num_columns, ">i2"))]
+    block: list[NDArray[np.uint8]] = [_repeated(batch.num_columns, ">i2", n)]
 
     def flush() -> None:
         if block:
-            rows = np.ascontiguousarray(np.concatenate(block, axis=1))
-            pieces.append(_ragged(np.arange(n + 1) * rows.shape[1], rows))
+            rows = np.empty((n, sum(cells.shape[1] for cells in block)), np.uint8)
+            at = 0
+            for cells in block:
+                width = cells.shape[1]
+                rows[:, at : at + width].view(f"V{width}")[:] = cells.view(f"V{width}")
+                at += width
+            pieces.append(_ragged(np.arange(0, n * at + 1, at), rows))
             block.clear()
 
     for column in batch.columns:
-        missing: NDArray[np.bool_] = np.asarray(column.is_null())
+        missing: NDArray[np.bool_] | None = np.asarray(column.is_null()) if column.null_count else None
         if pa.types.is_string(column.type):
             text = tidy(column)
             lengths = np.diff(offsets_of(text))
-            block.append(_bytes_of(np.where(missing, -1, lengths).astype(">i4")))
+            size = int(lengths[0])
+            if missing is None and size and (lengths == size).all():
+                block += [_repeated(size, ">i4", n), flat_of(text).reshape(n, size)]
+                continue
+            block.append(_bytes_of((lengths if missing is None else np.where(missing, -1, lengths)).astype(">i4")))
             flush()
             pieces.append(_ragged(offsets_of(text), flat_of(text)))
             continue
         cells = _fixed(column)
         size = cells.shape[1]
-        whole = np.concatenate([_bytes_of(np.where(missing, -1, size).astype(">i4")), cells], axis=1)
-        if not column.null_count:
-            block.append(whole)
+        if missing is None:
+            block += [_repeated(size, ">i4", n), cells]
             continue
         flush()
+        whole = np.concatenate([_bytes_of(np.where(missing, -1, size).astype(">i4")), cells], axis=1)
         kept = np.ones(whole.shape, np.bool_)
         kept[missing, 4:] = False
         pieces.append(_ragged(np.concatenate(([0], np.cumsum(np.where(missing, 4, 4 + size)))), whole[kept]))
     flush()
     joined = pc.binary_join_element_wise(*pieces, b"") if len(pieces) > 1 else pieces[0]
-    return flat_of(joined).tobytes()
+    return flat_of(joined).data
+
+
+def _repeated(number: int, kind: str, n: int) -> NDArray[np.uint8]:
+    return _bytes_of(np.full(n, number, kind))
 
 
 def _bytes_of(numbers: NDArray[Any]) -> NDArray[np.uint8]:
@@ -215,16 +267,23 @@ def _fixed(column: pa.Array) -> NDArray[np.uint8]:
 def _numeric(values: Ints, scale: int) -> NDArray[np.uint8]:
     """Scaled integers as PostgreSQL's numeric: digits of base 10,000, exact; leading zeros are the server's to drop."""
     places = -(-scale // 4)
-    size = np.abs(values)
-    whole, part = np.divmod(size, 10**scale)
-    part = part * 10 ** (4 * places - scale)
-    words = np.zeros((len(values), 4 + 5 + places), ">u2")
-    words[:, 0] = 5 + places
-    words[:, 1] = 4
+    whole, part = np.divmod(np.abs(values), 10**scale)
+    words = np.zeros((len(values), 4 + WHOLE + places), ">u2")
+    words[:, 0] = WHOLE + places
+    words[:, 1] = WHOLE - 1
     words[:, 2] = np.where(values < 0, 0x4000, 0)
     words[:, 3] = scale
-    for k in range(5):
-        words[:, 8 - k] = whole // 10 ** (4 * k) % 10000
-    for k in range(places):
-        words[:, 8 + places - k] = part // 10 ** (4 * k) % 10000
+    part *= 10 ** (4 * places - scale)
+    for k, word in enumerate(_base_10000(part)):
+        words[:, 3 + WHOLE + places - k] = word
+    for k, word in enumerate(_base_10000(whole)):
+        words[:, 3 + WHOLE - k] = word
     return words.view(np.uint8).reshape(len(values), -1)
+
+
+def _base_10000(numbers: Ints) -> Iterator[Ints]:
+    """The numbers' digits of base 10,000, the lowest first, as long as there are any."""
+    while numbers.any():
+        higher = numbers // 10_000
+        yield numbers - higher * 10_000
+        numbers = higher

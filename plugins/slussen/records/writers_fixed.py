@@ -14,7 +14,7 @@ from slussen.records.cells import Fault
 from slussen.records.codepages import codepage
 from slussen.records.frames import ENDS
 from slussen.records.layout import NUMBERS, FieldSpec, Layout
-from slussen.records.letters import Bytes, Ints
+from slussen.records.letters import Bytes, Ints, translated
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
@@ -57,7 +57,7 @@ class FixedWriter(Writer):
                 if rows is None or len(rows):
                     self._field(f, kind, rows, columns, out, faults, counts)
         if self.page.back != bytes(range(256)) and not self.page.wide:
-            out = np.frombuffer(out.tobytes().translate(self.page.back), np.uint8).reshape(out.shape)
+            out = translated(out, self.page.back)
         return out, faults.done, counts
 
     def _groups(self, f: FieldSpec, rows_of: dict[str, Ints], n: int) -> list[tuple[str, Ints | None]]:

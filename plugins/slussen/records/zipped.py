@@ -116,7 +116,7 @@ class Zipped:
             "name": [member.name if kind == MEMBER else None for kind in kinds],
             "bytes": [member.bytes if kind == MEMBER else None for kind in kinds],
             "sha256": [member.sha256 if kind == MEMBER else None for kind in kinds],
-            "personnr": [number for _, number in rows],
+            "number": [number for _, number in rows],
         }
         schema = self._layout.schema
         return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in schema], schema=schema)

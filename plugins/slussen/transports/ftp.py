@@ -35,7 +35,7 @@ from slussen.transports.ftp_listing import files
 from slussen.transports.remote import Got, Pace, Remote
 
 ARCHIVE = "archive"
-ABSENT, QUOTA, NOT_IN, CLOSING = "550", "552", "530", "421"
+ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
@@ -386,7 +386,7 @@ class Ftp(Remote):
         try:
             yield
         except ftplib.error_temp as error:
-            if code(error) == CLOSING:
+            if code(error) in (CLOSING, CUT_OFF):
                 self._ftp.close()
             raise TransportError(f"{doing}: the server says {code(error)}") from None
         except ftplib.error_perm as error:

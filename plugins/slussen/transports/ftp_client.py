@@ -51,6 +51,23 @@ class Client(ftplib.FTP_TLS):
             raise
         return conn, size  # type: ignore[return-value]
 
+    def retrlines(self, cmd: str, callback: Callable[[str], object] | None = None) -> str:
+        """A listing's lines, whole: a name that was cut off is another name.
+
+        Raises:
+            EOFError: the last line doesn't end.
+        """
+        self.voidcmd("TYPE A")
+        with self.ntransfercmd(cmd)[0] as conn:
+            data = b"".join(iter(lambda: conn.recv(CHUNK), b""))
+            self._end(conn)
+        reply = self.voidresp()
+        if data and not data.endswith(b"\n"):
+            raise EOFError
+        for line in data.decode(self.encoding).split("\n")[:-1]:
+            (callback or print)(line.removesuffix("\r"))
+        return reply
+
     def receive(
         self, path: str, take: Callable[[bytes], object], pace: Pace, rest: int = 0, *, kind: str = "I"
     ) -> None:

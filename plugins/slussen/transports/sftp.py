@@ -351,7 +351,7 @@ class Sftp(Remote):
             if wanted:
                 raise paramiko.AuthenticationException
         except paramiko.AuthenticationException as error:
-            if not transport.is_active() or isinstance(error.__context__, EOFError | TimeoutError):
+            if not transport.is_active() or "timeout" in str(error).lower():
                 raise TransportError(f"{doing}: the connection failed while logging in") from None
             raise TransportRefused(
                 f"{doing}: the server doesn't let {self._user} in. Next: check the connection's login, password and "

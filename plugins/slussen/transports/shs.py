@@ -8,6 +8,7 @@ the node has repeated its id.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ CHUNK = 1 << 18
 ANSWER, LISTED, LABEL = 1 << 16, 1 << 24, 1 << 18  # bytes that these may have
 MOST = 1000  # messages that one list may hold
 PASSING = {"MissingDeliveryExecution", "OtherError"}  # the others are wrong until somebody mends something
+OURS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")  # what OpenSSL calls a "no" to our certificate
 CODES = PASSING | {
     "UnresolvedReceiver", "MissingAgreement", "MissingDeliveryAddress", "IllegalProductType", "UnknownProductType",
     "IllegalReceiver", "UnknownReceiver", "IllegalSender", "UnknownSender", "IllegalOriginator", "IllegalEndRecipient",
@@ -415,7 +417,7 @@ def _certain(error: BaseException, doing: str) -> None:
                 f"{doing}: the node's certificate is not good (OpenSSL's code {cause.verify_code}). Next: have the "
                 "certificate, or ours of the authority, renewed"
             ) from None
-        if isinstance(cause, ssl.SSLError) and "ALERT" in str(cause.reason or ""):
+        if isinstance(cause, ssl.SSLError) and OURS.search(str(cause.reason or "")):
             raise TransportRefused(
                 f"{doing}: the node doesn't take our certificate. Next: look whether it has expired, and whether the "
                 "node's operator knows it"

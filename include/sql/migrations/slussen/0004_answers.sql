@@ -5,5 +5,7 @@ set role slussen_owner;
 create index event_interval on ledger.event (integration, coalesce(data ->> 'interval', ''), at) where kind = 'collected';
 -- What somebody owes us.
 create index event_awaiting on ledger.event (stream) where kind = 'awaiting';
+-- Which alarms stand.
+create index event_alarm on ledger.event (stream, nth) where kind in ('alarm', 'recovered');
 
 reset role;

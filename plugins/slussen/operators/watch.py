@@ -1,0 +1,57 @@
+"""watch: the schedule is compared with the ledger, and people are told of what is late or owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from slussen import clock
+from slussen.operators.base import RETRIES, RETRY_DELAY, PassingFaults, ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slussen.alerts import Alert
+    from slussen.ledger import Ledger
+    from slussen.notifications import Channel
+
+
+@dataclass
+class Channels:
+    """The connections that are told of alerts."""
+
+    ledger: Ledger
+    channels: Sequence[Channel]
+
+    def alert(self, alert: Alert) -> None:
+        from slussen import alerts
+
+        alerts.alert(self.ledger, self.channels, alert)
+
+    def recovered(self, cause: str) -> None:
+        from slussen import alerts
+
+        alerts.recovered(self.ledger, self.channels, cause)
+
+
+class WatchOperator(BaseOperator):
+    """Look once: what should have happened by the run's clock, and has it?"""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"retries": RETRIES, "retry_delay": RETRY_DELAY, "retry_policy": PassingFaults(), **kwargs})
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        from slussen.catalogue import rows
+        from slussen.operators.alarms import channels
+        from slussen.watchdog import look
+
+        book = ledger()
+        found = look(rows(), book, clock.now(context), Channels(book, channels()))
+        for alert in found.alarms.values():
+            self.log.warning("%s: %s: %s. Next: %s", alert.integration, alert.state, alert.what, alert.next_step)
+        for cause in found.over:
+            self.log.info("%s is over", cause)
+        self.log.info("%d missed, %d alarms stand, %d over", len(found.missed), len(found.alarms), len(found.over))
+        return {"missed": found.missed, "alarms": sorted(found.alarms), "over": found.over}

@@ -1,0 +1,305 @@
+"""A block of a tagged file's posts to Arrow batches: all of its lines at once.
+
+Lines are known by their first bytes, eight at a time as numbers of 64 bits; of a term's code, place and record type are
+looked up by a hash that the layout's codes have to themselves. One sort then brings each term's lines together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slussen.errors import Finding, Findings
+from slussen.records.codepages import Codepage
+from slussen.records.layout import FieldSpec, Layout
+from slussen.records.letters import Bools, Ints
+from slussen.records.ragged import AGAIN, LineStart, Located, Pieces
+
+ENDLESS = "the file is cut off or two posts run together: have it sent again"
+FIVE = np.uint64(0xFF_FFFF_FFFF)  # of eight bytes the first five: a term's code
+BITS = 12  # of the codes' hash
+Places = NDArray[np.int16]
+
+
+@dataclass
+class Read:
+    """What a block held: batches whose records count from 1, how many posts, what was wrong, what nobody knows."""
+
+    batches: list[pa.RecordBatch]
+    posts: int
+    findings: Findings
+    unknown: int = 0
+
+
+class Terms:
+    """The layout's terms: each has a place, its field's in ``fields``; groups' openers and closers come after them."""
+
+    def __init__(self, layout: Layout, page: Codepage) -> None:
+        data = set(layout.data_types)
+        self.fields = tuple(f for f in layout.fields if set(f.only or data) & data)
+        self.of: dict[str, list[tuple[int, FieldSpec]]] = {
+            r: [(k, f) for k, f in enumerate(self.fields) if not f.only or r in f.only] for r in layout.data_types
+        }
+        self.openers: dict[int, str] = {}  # place -> record type, or the opener of what is passed over
+        self.closers: dict[int, str] = {}
+        codes = {str(f.at): k for k, f in enumerate(self.fields) if str(f.at).isdigit()}
+        spans = [(s.opens, s.closes, r) for r, s in layout.records.items() if not s.place and r != layout.counted]
+        place = len(self.fields)
+        for first, last, name in [*spans, *((a, b, a) for a, b in layout.file.skipped.items())]:
+            codes[first], codes[last] = place, place + 1
+            self.openers[place], self.closers[place + 1] = name, name
+            place += 2
+        self.count = place
+        self._hashed({int.from_bytes(word(page, code), "little"): k for code, k in codes.items()})
+
+    def _hashed(self, codes: Mapping[int, int]) -> None:
+        """A table in which each code has a slot of its own, found by multiplying."""
+        keys = np.fromiter(codes, np.uint64, len(codes))
+        factor = np.uint64(0x9E37_79B9_7F4A_7C15)
+        while len(set(self._slots(keys, factor).tolist())) < len(keys):
+            factor += np.uint64(2)
+        self._factor = factor
+        self._keys, self._places = np.zeros(1 << BITS, np.uint64), np.full(1 << BITS, -1, np.int16)
+        slots = self._slots(keys, factor)
+        self._keys[slots], self._places[slots] = keys, np.fromiter(codes.values(), np.int16, len(codes))
+
+    @staticmethod
+    def _slots(keys: NDArray[np.uint64], factor: np.uint64) -> Ints:
+        found: Ints = ((keys * factor) >> np.uint64(64 - BITS)).view(np.int64)
+        return found
+
+    def places(self, keys: NDArray[np.uint64]) -> Places:
+        """The place of each code, -1 for one that the layout doesn't have."""
+        slots = self._slots(keys, self._factor)
+        return np.where(self._keys.take(slots) == keys, self._places.take(slots), np.int16(-1))
+
+
+def word(page: Codepage, text: str) -> bytes:
+    """A keyword in the file's encoding."""
+    return text.encode() if page.wide else bytes(page.byte(c) for c in text)
+
+
+def lines_of(raw: NDArray[np.uint8]) -> tuple[Ints, Ints]:
+    """Where each line starts and ends, without its line end."""
+    feeds = np.flatnonzero(raw == 0x0A)
+    starts = np.concatenate(([0], feeds + 1))
+    ends = np.concatenate((feeds, [len(raw)]))
+    if starts[-1] == len(raw):
+        starts, ends = starts[:-1], ends[:-1]
+    if (raw == 0x0D).any():
+        ends = ends - ((ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D))
+    return starts, ends
+
+
+class Posts:
+    """One block's work: runs beside others', touches nothing that they share."""
+
+    def __init__(self, layout: Layout, page: Codepage, terms: Terms, data: bytes, at: int, limit: int) -> None:
+        self.layout, self.page, self.terms, self.data, self.at = layout, page, terms, data, at
+        self.main = layout.records[layout.counted]
+        self.findings = Findings(limit)
+        self.starts, self.ends = lines_of(np.frombuffer(data, np.uint8))
+        padded = data + bytes(16)
+        self.words = np.ndarray((len(data) + 8,), "<u8", padded, strides=(1,))  # eight bytes from any place
+
+    def read(self) -> Read:
+        if not self.main.opens:
+            return self._single()
+        layout, terms, main = self.layout, self.terms, self.main
+        prefix = word(self.page, layout.file.prefix)
+        lines = np.arange(len(self.starts))
+        is_term = self._begin(prefix, lines) & (self.ends - self.starts >= len(prefix) + 5)
+        others = np.flatnonzero(~is_term)
+        opens, closes = others[self._are(main.opens, others)], others[self._are(main.closes, others)]
+        opened = np.zeros(len(lines), np.int32)
+        opened[opens] = 1
+        post: NDArray[np.int32] = np.cumsum(opened, dtype=np.int32)  # 1 for the first post's lines; 0 before it
+        total = len(opens)
+        self._unclosed(opens, closes, post)
+        self._strangers(others, opens, closes, post)
+        place = np.where(is_term, terms.places(self.words[self.starts + len(prefix)] & FIVE), np.int16(-1))
+        state = self._groups(place, opens, closes, post)
+        pieces = Pieces(self.data, self.page, np.minimum(self.starts + len(prefix) + 6, self.ends), self.ends)
+        located = Located(pieces, self.at, self.findings)
+        passed_over = [k for k, name in terms.openers.items() if name not in layout.records]
+        unknown = int((is_term & ((place < 0) | np.isin(state, passed_over))).sum())
+        # The lines of each term, found by one sort instead of a look at all lines for every term.
+        key = place if total and opens[0] == 0 else np.where(post > 0, place, np.int16(-1))
+        order = np.argsort(key, kind="stable")
+        bounds = np.cumsum(np.bincount(key + 1, minlength=terms.count + 1))
+        table = _Table(self, located, order, bounds)
+        heads = self.starts[opens]
+        batches = [table.batch(layout.counted, heads, np.arange(1, total + 1), None, post - 1, state == -1)]
+        for opener, name in terms.openers.items():
+            if name not in layout.records:
+                continue
+            begins = (key == opener).astype(np.int32)
+            which = np.flatnonzero(begins)
+            if not len(which):
+                continue
+            owner = post[which]
+            first = np.concatenate(([True], owner[1:] != owner[:-1]))
+            begin = np.maximum.accumulate(np.where(first, np.arange(len(which)), 0))
+            row = np.cumsum(begins, dtype=np.int32) - 1
+            group = np.arange(len(which)) - begin + 1
+            batches.append(table.batch(name, self.starts[which], owner.astype(np.int64), group, row, state == opener))
+        self.findings.kept.sort(key=lambda f: f.offset or 0)
+        return Read(batches, total, self.findings, unknown)
+
+    def _single(self) -> Read:
+        """Posts of one line each."""
+        begins = word(self.page, self.main.line + " ")
+        opens = self._begin(begins, np.arange(len(self.starts)))
+        self._unexpected(np.flatnonzero(~opens & (self.ends > self.starts)), np.cumsum(opens, dtype=np.int32))
+        which = np.flatnonzero(opens)
+        starts, ends = self.starts[which], self.ends[which]
+        located = Located(Pieces(self.data, self.page, starts + len(begins), ends), self.at, self.findings)
+        rows = np.arange(len(which))
+        columns = {
+            f.name: located.column(f, self.layout.counted, rows, rows + 1, starts.__getitem__)
+            for f in self.layout.of(self.layout.counted)
+        }
+        return Read([self.assembled(self.layout.counted, columns, starts, rows + 1, None)], len(which), self.findings)
+
+    def assembled(
+        self, kind: str, columns: dict[str, pa.Array], heads: Ints, numbers: Ints, group: Ints | None
+    ) -> pa.RecordBatch:
+        n = len(heads)
+        columns["record_no"] = pa.array(numbers, pa.int64())
+        columns["byte_offset"] = pa.array(self.at + heads, pa.int64())
+        columns["record_type"] = pa.repeat(pa.scalar(kind), n)
+        columns["group_no"] = pa.array(group if group is not None else np.zeros(n, np.int64), pa.int64())
+        schema = self.layout.schema
+        return pa.RecordBatch.from_arrays(
+            [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in schema], schema=schema
+        )
+
+    # --- lines
+
+    def _begin(self, wanted: bytes, lines: Ints) -> Bools:
+        """Which of these lines begin with this?"""
+        starts = self.starts[lines] if len(lines) < len(self.starts) else self.starts
+        ends = self.ends[lines] if len(lines) < len(self.ends) else self.ends
+        found: Bools = ends - starts >= len(wanted)
+        for first in range(0, len(wanted), 8):
+            piece = wanted[first : first + 8]
+            mask = np.uint64((1 << 8 * len(piece)) - 1)
+            there = self.words[np.minimum(starts + first, len(self.words) - 1) if first else starts]
+            found &= (there & mask) == np.uint64(int.from_bytes(piece, "little"))
+        return found
+
+    def _are(self, text: str, lines: Ints) -> Bools:
+        """Which of these lines are this, but for blanks after it?"""
+        wanted = word(self.page, text)
+        found = self._begin(wanted, lines)
+        longer = found & (self.ends[lines] - self.starts[lines] > len(wanted))
+        for k in np.flatnonzero(longer).tolist():
+            line = lines[k]
+            found[k] = not self.data[self.starts[line] + len(wanted) : self.ends[line]].strip()
+        return found
+
+    def _groups(self, place: Places, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> Places:
+        """The group that each line stands in, by its opener's place; -1 for none."""
+        marks = place >= len(self.terms.fields)
+        marks[opens] = marks[closes] = True
+        which = np.flatnonzero(marks)
+        mark = place[which]
+        opening = np.isin(mark, list(self.terms.openers))
+        closing = np.isin(mark, list(self.terms.closers))
+        states = np.where(opening, mark, np.int16(-1))
+        before = np.concatenate((np.array([-1], np.int16), states[:-1]))
+        wrong = (opening & (before >= 0)) | (closing & (before != mark - 1)) | (~opening & ~closing & (before >= 0))
+        for k in np.flatnonzero(wrong).tolist():
+            line = int(which[k])
+            self.find("unclosed_group", "a group that isn't closed, or is closed and was not opened", AGAIN,
+                      record=int(post[line]), column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
+        runs = np.diff(np.concatenate(([0], which, [len(place)])))
+        found: Places = np.repeat(np.concatenate((np.array([-1], np.int16), states)), runs)
+        found[which[closing]] = before[closing]  # a closer belongs to its group
+        return found
+
+    # --- what is wrong with the structure
+
+    def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
+        """A post that another begins in, or that the data end in, never ended."""
+        marks = np.sort(np.concatenate((opens, closes)))
+        is_open = np.isin(marks, opens, assume_unique=True)
+        following = np.concatenate((is_open[1:], [True]))
+        for mark in marks[is_open & following].tolist():
+            self.find("unclosed_record", f"the post has no {self.main.closes}", ENDLESS, record=int(post[mark]),
+                      column=1, offset=self.at + int(self.starts[mark]))  # fmt: skip
+        before = np.concatenate(([False], is_open[:-1]))
+        for mark in marks[~is_open & ~before].tolist():
+            self.find("unexpected_line", f"a {self.main.closes} without its {self.main.opens}", AGAIN,
+                      record=int(post[mark]), column=1, offset=self.at + int(self.starts[mark]))  # fmt: skip
+
+    def _strangers(self, others: Ints, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
+        """Lines that are neither terms nor open or close a post."""
+        if len(others) == len(opens) + len(closes):
+            return
+        left = np.setdiff1d(others, np.concatenate((opens, closes)), assume_unique=True)
+        left = left[self.ends[left] > self.starts[left]]
+        for keyword in self.layout.file.keywords:
+            left = left[~self._begin(word(self.page, keyword), left)]
+        self._unexpected(left, post)
+
+    def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
+        for line in lines.tolist():
+            self.find("unexpected_line", "a line that the format doesn't have", AGAIN, record=max(int(post[line]), 1),
+                      column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
+
+    def find(self, rule: str, message: str, next_step: str, **where: object) -> None:
+        if self.findings.full:
+            self.findings.count(rule, 1)
+        else:
+            self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
+
+
+class _Table:
+    """A block's terms, sorted: ``order`` are the lines, term by term; ``bounds`` where each term's begin."""
+
+    def __init__(self, posts: Posts, located: Located, order: Ints, bounds: Ints) -> None:
+        self.posts, self.located, self.order, self.bounds = posts, located, order, bounds
+        self.dollars = b"$" in posts.data
+
+    def batch(
+        self, kind: str, heads: Ints, numbers: Ints, group: Ints | None, row: NDArray[np.int32], here: Bools
+    ) -> pa.RecordBatch:
+        """The rows of one record type: of each term its lines, of each line the row that it belongs to."""
+        columns = {}
+        all_here = bool(here.all())
+        for place, f in self.posts.terms.of[kind]:
+            lines = self.order[self.bounds[place] : self.bounds[place + 1]]
+            if not all_here:
+                lines = lines[here[lines]]
+            if not len(lines) and not f.required:
+                continue
+            which = self._by_row(f, kind, lines, row[lines], numbers)
+            taken = self.located.pieces.column(which)
+            if self.dollars and (nothing := np.asarray(pc.equal(taken, "$"))).any():
+                taken = pc.if_else(nothing, "", taken)
+            columns[f.name] = self.located.column(f, kind, which, numbers, self._line_start(which, heads), taken)
+        return self.posts.assembled(kind, columns, heads, numbers, group)
+
+    def _line_start(self, which: Ints, heads: Ints) -> LineStart:
+        """Where a row's line begins; its record's first, if it has none."""
+        return lambda row: int(self.posts.starts[which[row]] if which[row] >= 0 else heads[row])
+
+    def _by_row(self, f: FieldSpec, kind: str, lines: Ints, rows: NDArray[np.int32], numbers: Ints) -> Ints:
+        """The line of each row, -1 where it has none; of two the last, and that is a finding."""
+        n = len(numbers)
+        twice = rows[1:] == rows[:-1]
+        if len(lines) == n and not twice.any():
+            return lines  # every row has one, and they are in order
+        which = np.full(n, -1, np.int64)
+        which[rows] = lines
+        posts = self.posts
+        for r in np.unique(rows[1:][twice]).tolist():
+            posts.find("twice", "a term stands twice in its post", AGAIN, record=int(numbers[r]), record_type=kind,
+                       field=f.name, offset=posts.at + int(posts.starts[which[r]]))  # fmt: skip
+        return which

@@ -1,0 +1,161 @@
+"""The watchdog: what should have happened against what the ledger says has. Knows no Airflow.
+
+What never came has no run that could tell of it. A look compares the schedule with the ledger: an interval that is over
+without a trace is written down as ``missed``; what is late, owed or doesn't add up is an alarm, raised once for its
+cause and ended when it is over (``alerts.py``). A look may be cut off and repeated at any point: each of its events is
+appended once, by compare-and-set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from slussen.alerts import Alert
+from slussen.lateness import STOCKHOLM, Due, resolve
+from slussen.ledger import Conflict
+from slussen.ledger.intervals import interval_of, names, of_intervals, wanted
+from slussen.ledger.states import fold
+from slussen.obligations import Obligation, obligations
+from slussen.receipts import say_overdue
+from slussen.standing import DOUBTFUL, UNDER_WAY, expects, is_often
+
+if TYPE_CHECKING:
+    from slussen.catalogue import Row
+    from slussen.ledger import Event, Ledger
+
+STREAM = "watch/slussen"
+REMEMBERED = timedelta(hours=6)  # how often a look is written down: what lies between is looked at again, to no harm
+# Alarms of ours that are not over.
+OPEN = """
+    select distinct on (stream) stream, kind
+    from ledger.event
+    where kind in ('alarm', 'recovered') and stream ~ '^watch/(late|red|owed)/'
+    order by stream, nth desc
+"""
+
+
+class Alarms(Protocol):
+    """Whoever tells people: see ``operators/watch.py``."""
+
+    def alert(self, alert: Alert) -> None:
+        """Tell of a cause, unless it was told of."""
+
+    def recovered(self, cause: str) -> None:
+        """Tell that a cause is over, if it was told of."""
+
+
+@dataclass
+class Look:
+    """What a look has found: the alarms that stand, those that are over, what was written down as missed."""
+
+    alarms: dict[str, Alert] = field(default_factory=dict)
+    over: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+    def raise_(self, alert: Alert) -> None:
+        self.alarms[alert.cause] = alert
+
+
+def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> Look:
+    """Compare schedule and ledger as of ``now`` (UTC); raise and end alarms."""
+    found = Look()
+    first, last = _looks(ledger, now)
+    asked = {row.key: _intervals(row, first, min(last or now, now), now) for row in rows}
+    events = of_intervals(ledger, [wanted(row.integration, asked[row.key], now) for row in rows])
+    for row in rows:
+        for start in asked[row.key]:
+            _interval(found, row, start, events.get(row.key, []), ledger, now)
+    _owed(found, rows, ledger, now)
+    for alert in found.alarms.values():
+        alarms.alert(alert)
+    for cause in _standing_alarms(ledger):
+        if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
+            alarms.recovered(cause)
+            found.over.append(cause)
+    if last is None or now - last > REMEMBERED:
+        ledger.append(STREAM, "looked", {"until": now.isoformat()})
+    return found
+
+
+def _looks(ledger: Ledger, now: datetime) -> tuple[datetime, datetime | None]:
+    """When the first look was, and until when all has been seen."""
+    looked = [datetime.fromisoformat(e.data["until"]) for e in ledger.events(STREAM) if e.kind == "looked"]
+    return (looked[0], looked[-1]) if looked else (now, None)
+
+
+def _intervals(row: Row, first: datetime, since: datetime, now: datetime) -> list[datetime]:
+    """The starts of the intervals that were not over at the last look. What began before the first isn't ours."""
+    if row.timetable is None or is_often(row):
+        return []
+    begin = max(first, since - timedelta(days=row.timetable.lookback), row.since or first)
+    return [
+        datetime.fromtimestamp(i.start.timestamp(), UTC)
+        for i in row.timetable.between(begin, now)
+        if row.timetable.closes(i) > since
+    ]
+
+
+def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]], ledger: Ledger, now: datetime) -> None:
+    assert row.timetable is not None
+    mine = [of_stream for of_stream in events if interval_of(of_stream) == start]
+    due = resolve(row.integration.times, start) if row.integration.times is not None else None
+    interval = next(row.timetable.between(start, start + timedelta(seconds=1)))
+    over = row.timetable.closes(interval) <= now
+    name = names(row.integration, start)[0]
+    if not mine and not expects(row):
+        return
+    if not mine and over:
+        mine = [_say_missed(found, row, start, name, ledger)]
+    states = [fold(of_stream).state for of_stream in mine]
+    if "missed" in states:
+        reason = next(e.data["reason"] for of_stream in mine for e in of_stream if e.kind == "missed")
+        found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name))
+    waiting = next((s for s in states if s in (*UNDER_WAY, *DOUBTFUL)), "" if mine else "waiting")
+    if due is None or not waiting:
+        return
+    what = f"{'nothing has come' if waiting == 'waiting' else waiting} at {now.astimezone(STOCKHOLM):%H:%M}"
+    level = due.colour(now)
+    if level != "green":
+        cause = {"amber": "late", "red": "red"}[level]  # red is told of anew, whether or not amber was
+        step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
+        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name))
+
+
+def _say_missed(found: Look, row: Row, start: datetime, name: str, ledger: Ledger) -> list[Event]:
+    """Write down an interval that is over without a trace, unless something has come at this very moment."""
+    reason = f"the run of {start.astimezone(STOCKHOLM):%Y-%m-%d %H:%M} left nothing, and its time is over"
+    with suppress(Conflict):
+        ledger.append(name, "missed", {"reason": reason}, integration=row.key, after=0)
+        found.missed.append(name)
+    return ledger.events(name)
+
+
+def _owed(found: Look, rows: Sequence[Row], ledger: Ledger, now: datetime) -> None:
+    """Raise what is over its term; receipts and answers are said to be overdue, once each."""
+    by_key = {row.key: row for row in rows}
+    for owed in obligations(rows, ledger, now):
+        row = by_key.get(owed.integration)
+        if row is None or not owed.overdue(now):
+            continue
+        if owed.kind in ("receipt", "answer"):
+            say_overdue(ledger, owed.interchange, now)
+        found.raise_(_alert(row, _cause(owed), "overdue", owed.what, None, owed.next_step, owed.interchange))
+
+
+def _cause(owed: Obligation) -> str:
+    return "owed/control" if owed.kind == "control" else f"owed/{owed.kind}/{owed.interchange}"
+
+
+def _standing_alarms(ledger: Ledger) -> list[str]:
+    return [stream.removeprefix("watch/") for stream, kind in ledger.rows(OPEN) if kind == "alarm"]
+
+
+def _alert(row: Row, cause: str, state: str, what: str, due: Due | None, next_step: str, interchange: str) -> Alert:
+    return Alert(
+        cause=cause, integration=row.key, state=state, what=what, next_step=next_step, interchange=interchange,
+        cutoff=due.cutoff if due is not None else None,
+    )  # fmt: skip

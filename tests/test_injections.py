@@ -1,0 +1,28 @@
+"""A few injections of each kind; ``make faults`` plays ten thousand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.postgres import Server
+from tests.injection.play import inject
+from tests.injection.rigs import RIGS
+from tests.transports import messages
+
+OURS = [name for name in RIGS if name in ("directory", "ftp", "mvs", "sftp")]
+
+
+@pytest.mark.parametrize("scenario", ["deliver", "collect"])
+@pytest.mark.parametrize("protocol", [*OURS, *messages.RIGS])
+def test_a_fault_after_any_byte_loses_and_doubles_nothing(
+    protocol: str, scenario: str, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("x400", "imap", "shs"):  # what hangs is waited for
+        monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 2)
+    dsn = postgres.dsn(f"inject_{protocol}_{scenario}")
+    skipped, played, wrong, _ = inject(protocol, scenario, 10, 1809, dsn, str(tmp_path))  # type: ignore[arg-type]
+    assert not skipped
+    assert not wrong
+    assert played.total() >= 10

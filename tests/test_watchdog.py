@@ -1,0 +1,221 @@
+"""The watchdog: what never came is written down and told of once, what is owed is overdue, sums must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
+from typing import Any, Literal
+
+import pytest
+
+from sandbox.postgres import Server
+from slussen import settings
+from slussen.database import migrate
+from slussen.ledger import Ledger
+from slussen.ledger.intervals import names
+from slussen.notifications import Note
+from slussen.obligations import control, kronor, obligations
+from slussen.operators.watch import Channels
+from slussen.watchdog import look
+from tests.answering import A02, ANSWER, ASK, F30, ROWS, TWICE, at
+
+NAMES = count(1)
+STAGED = ("staged", {"table": "t", "records": 3})
+DELIVERED = ("delivered", {"name": "n", "bytes": 9, "sha256": "s"})
+
+
+class Phone:
+    """A channel that keeps what it was told."""
+
+    connection = "on_call"
+    kind: Literal["mail", "sms"] = "sms"
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.breaks = False
+
+    def send(self, note: Note) -> None:
+        if self.breaks:
+            raise KeyboardInterrupt  # the process is stopped here
+        self.told.append(note.subject)
+
+
+@pytest.fixture
+def ledger(postgres: Server) -> Ledger:
+    dsn = postgres.dsn(f"watchdog{next(NAMES)}")
+    migrate(dsn, settings.SQL / "migrations" / "slussen")
+    return Ledger(f"{dsn} user=slussen")
+
+
+@pytest.fixture
+def phone() -> Phone:
+    return Phone()
+
+
+def write(ledger: Ledger, stream: str, integration: str, *events: tuple[str, Mapping[str, Any]]) -> None:
+    for kind, data in events:
+        ledger.append(stream, kind, data, integration=integration)
+
+
+def looks(ledger: Ledger, phone: Phone, *times: str) -> None:
+    for time in times:
+        look([F30, TWICE, ASK, ANSWER, A02], ledger, at(time), Channels(ledger, [phone]))
+
+
+def missed(ledger: Ledger, key: str) -> list[str]:
+    return [i.id for i in ledger.interchanges(key) if i.state == "missed"]
+
+
+def about(phone: Phone, word: str) -> list[str]:
+    return [t for t in phone.told if word in t]
+
+
+def test_what_doesnt_come_is_told_of_when_it_is_late_and_when_it_is_red_and_when_it_comes(
+    ledger: Ledger, phone: Phone
+) -> None:
+    tonight = names(F30.integration, at("12 20:00"))[0]
+    looks(ledger, phone, "12 19:50", "13 05:50")
+    assert about(phone, "f30") == []
+    looks(ledger, phone, "13 06:00", "13 06:10", "13 06:20")
+    assert about(phone, "f30") == ["Slussen: f30 late, amber: nothing has come at 06:00"]
+    looks(ledger, phone, "13 07:00", "13 07:10")
+    assert len(about(phone, "f30")) == 2
+    write(ledger, tonight, "f30", STAGED, DELIVERED)
+    looks(ledger, phone, "13 07:20", "13 07:30")
+    assert sorted(t for t in about(phone, tonight) if "works again" in t) == [
+        f"Slussen: late/{tonight} works again after 0 minutes",
+        f"Slussen: red/{tonight} works again after 0 minutes",
+    ]
+    assert missed(ledger, "f30") == []
+
+
+def test_a_window_that_is_over_without_a_trace_is_missed_once(ledger: Ledger, phone: Phone) -> None:
+    tonight = names(F30.integration, at("12 20:00"))[0]
+    looks(ledger, phone, "12 19:50", "13 07:30", "13 07:40", "13 16:00")
+    assert missed(ledger, "f30") == [tonight]
+    assert [e.kind for e in ledger.events(tonight)] == ["missed"]
+    assert [t for t in about(phone, "f30") if "missed" in t] == [
+        "Slussen: f30 missed: the run of 2026-01-12 20:00 left nothing, and its time is over"
+    ]
+
+
+def test_after_an_outage_every_window_that_went_by_is_missed_and_the_open_one_is_not(
+    ledger: Ledger, phone: Phone
+) -> None:
+    looks(ledger, phone, "12 19:50", "15 21:00")
+    assert missed(ledger, "f30") == [names(F30.integration, at(f"{d} 20:00"))[0] for d in (12, 13, 14)]
+    assert missed(ledger, "f103") == [
+        names(TWICE.integration, at(f"{d} {t}"))[0] for d in (13, 14) for t in ("04:25", "04:55")
+    ]  # of the 15th they may still be made up, till midnight
+    assert missed(ledger, "ask") == [], "a file that may be missing is not missed"
+    assert len(missed(ledger, "a02")) == 2
+
+
+def test_before_its_first_look_nothing_is_missed(ledger: Ledger, phone: Phone) -> None:
+    looks(ledger, phone, "15 03:00", "15 12:00", "16 03:00")
+    assert missed(ledger, "f30") == []
+    assert about(phone, "f30") == [], "what began before is not ours"
+
+
+def test_a_look_that_is_cut_off_is_repeated_to_no_harm(ledger: Ledger, phone: Phone) -> None:
+    looks(ledger, phone, "12 19:50")
+    phone.breaks = True
+    with pytest.raises(KeyboardInterrupt):
+        looks(ledger, phone, "13 07:30")
+    phone.breaks = False
+    looks(ledger, phone, "13 07:40")
+    assert len(missed(ledger, "f30")) == 1
+
+
+def test_a_receipt_that_doesnt_come_is_overdue_once_and_over_when_it_comes(ledger: Ledger, phone: Phone) -> None:
+    receipts = [
+        {"kind": k, "due": at(due).isoformat()} for k, due in (("delivery", "13 11:00"), ("answer", "16 09:00"))
+    ]
+    write(ledger, "ask-a", "ask", STAGED, DELIVERED, ("awaiting", {"receipts": receipts}))
+    looks(ledger, phone, "13 10:00", "13 11:00", "13 11:10")
+    assert [dict(e.data) for e in ledger.events("ask-a") if e.kind == "overdue"] == [receipts[0]]
+    assert about(phone, "ask") == ["Slussen: ask overdue: its delivery receipt"]
+    owed = [o for o in obligations(ROWS, ledger, at("13 12:00")) if o.integration == "ask"]
+    assert [(o.kind, o.overdue(at("13 12:00"))) for o in owed] == [("receipt", True), ("answer", False)]
+    # An answer proves that the question arrived.
+    write(ledger, "ask-a", "ask", ("receipt", {"kind": "answer", "outcome": "accepted", "reference": "r"}))
+    looks(ledger, phone, "13 11:20", "16 10:00")
+    assert obligations(ROWS, ledger, at("16 10:00")) == []
+    assert len(about(phone, "owed/receipt/ask-a works again")) == 1
+
+
+def test_questions_answers_lost_replies_and_stray_receipts_are_owed(ledger: Ledger) -> None:
+    write(ledger, "ask-b", "ask", STAGED, DELIVERED)
+    write(ledger, "ask-c", "ask", STAGED, ("unknown", {"attempt": 1, "message": "m"}))
+    write(ledger, "answer-x", "answer", ("answers", {"of": "ask", "question": ""}))
+    write(ledger, "answer-y", "answer", ("answers", {"of": "ask", "question": ""}), ("answers", {"question": "ask-z"}))
+    write(ledger, "receipts/unmatched", "", ("receipt", {"kind": "delivery", "outcome": "accepted", "reference": "r9"}))
+    now = ledger.events("answer-x")[0].at
+    found = {(o.kind, o.interchange) for o in obligations(ROWS, ledger, now)}
+    assert found == {("answer", "ask-b"), ("fate", "ask-c"), ("question", "answer-x"), ("unmatched", "r9")}
+    assert all(o.as_dict(now)["next"] for o in obligations(ROWS, ledger, now))
+
+
+# --- the control F30 and F103/F104 against A02
+
+
+def send(ledger: Ledger, row: Any, start: str, ore: int, *, delivered: bool = True) -> None:
+    name = names(row.integration, at(start))[0]
+    write(ledger, name, row.key, ("content", {"name": "n", "sha256": "s", "totals": {"sum.amount": ore}}))
+    if delivered:
+        write(ledger, name, row.key, DELIVERED)
+
+
+def report(ledger: Ledger, start: str, reported: int, outstanding: int) -> None:
+    interval = at(start).isoformat()
+    counts = {"reported_ore": reported, "outstanding_ore": outstanding}
+    write(
+        ledger,
+        f"a02-{start}",
+        "a02",
+        ("collected", {"name": "n", "interval": interval}),
+        ("merged", {"counts": counts}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reported", "outstanding", "holds", "difference"),
+    [
+        (100_00, 50_00, True, 20_00),  # this morning's may not be in it yet
+        (100_00, 70_00, True, 0),
+        (100_00, 69_99, False, 1),  # to the öre
+        (0, 100_00, True, 70_00),  # nor yesterday evening's: its window closes after the report
+        (0, 120_00, False, 50_00),  # but not this morning's without yesterday evening's
+        (0, 0, False, 170_00),  # and what was sent days ago must be
+        (100_00, 70_01, False, -1),
+        (-10_00, 180_00, True, 0),  # credited
+    ],
+)
+def test_what_was_sent_is_what_agresso_reports_to_the_ore(
+    ledger: Ledger, reported: int, outstanding: int, holds: bool, difference: int
+) -> None:
+    assert control(ledger) is None
+    send(ledger, F30, "10 20:00", 100_00)
+    send(ledger, F30, "12 20:00", 50_00)
+    send(ledger, TWICE, "13 04:25", 20_00)
+    send(ledger, TWICE, "13 04:55", 7_00, delivered=False)  # quarantined: Agresso never got it
+    send(ledger, F30, "13 20:00", 99_00)  # after the report
+    report(ledger, "13 06:30", reported, outstanding)
+    sums = control(ledger)
+    assert sums is not None
+    assert (sums.sent, sums.holds, sums.difference) == (170_00, holds, difference)
+    owed = [o for o in obligations(ROWS, ledger, datetime.now(sums.at.tzinfo)) if o.kind == "control"]
+    assert len(owed) == (0 if holds else 1)
+    if owed:
+        assert f"sent 170.00 kr, reported {kronor(reported)} + outstanding {kronor(outstanding)}" in owed[0].what
+
+
+def test_what_was_sent_days_ago_must_be_in_the_report(ledger: Ledger) -> None:
+    send(ledger, F30, "9 20:00", 100_00)
+    send(ledger, F30, "10 20:00", 50_00)
+    report(ledger, "13 06:30", 100_00, 0)
+    sums = control(ledger)
+    assert sums is not None
+    assert not sums.holds
+    assert sums.difference == 50_00
