@@ -5,7 +5,7 @@
 -- relations and citizenships; one that tells nothing new leaves changed_at as it was, so that no delta sends the person
 -- again. A person who isn't in the file stays as is.
 
-set local work_mem = '128MB'; -- of two million persons each join is one pass
+set local work_mem = '256MB'; -- of two million persons each join is one pass
 
 -- One merge at a time: what this one compares with doesn't change under it.
 select pg_advisory_xact_lock(hashtext('bosko.load'));
@@ -28,12 +28,8 @@ where i.record_type = 'person';
 
 -- Whom the file tells of, and how that stands to what we have. Of two notices of a person the later one holds.
 create temporary table notice on commit drop as
-with latest as (
-    select personnr, max(record_no) as record_no
-    from told
-    where personnr is not null
-        and not exists (select from bosko.load l join file on file.interchange = l.interchange)
-    group by personnr
+with repeated as (
+    select personnr, max(record_no) as latest from told group by personnr having count(*) > 1
 )
 select
     t.personnr,
@@ -61,10 +57,12 @@ select
         p.fodelselan, p.fodelseforsamling, p.fodelseort_utland, p.fodelseland, p.invandringsdatum,
         p.avregistreringsorsak, p.avregistreringsdatum, p.hanvisningspersonnummer
     ) as is_changed
-from latest
-join told t on t.record_no = latest.record_no
+from told t
 cross join file
-left join bosko.person p on p.personnr = t.personnr;
+left join repeated r on r.personnr = t.personnr
+left join bosko.person p on p.personnr = t.personnr
+where t.personnr is not null and (r.latest is null or r.latest = t.record_no)
+    and not exists (select from bosko.load l join file on file.interchange = l.interchange);
 
 alter table notice add primary key (record_no);
 analyze notice;
@@ -95,7 +93,8 @@ where n.is_new;
 -- Relations and citizenships: only what differs is written. A relation that the register has ended is none.
 create temporary table told_relation on commit drop as
 select
-    n.personnr, i.group_no as no, coalesce(i.relation_personnummer, i.relation_fodelsetid) as relation_personnr,
+    n.personnr, n.is_new, i.group_no::integer as no,
+    coalesce(i.relation_personnummer, i.relation_fodelsetid) as relation_personnr,
     coalesce(i.relationstyp, '') as typ, i.relation_fornamn as fornamn, i.relation_mellannamn as mellannamn,
     i.relation_efternamn as efternamn, i.relationsstatus as status
 from notice n
@@ -103,7 +102,8 @@ join incoming i on i.record_no = n.record_no
 where i.record_type = 'relation' and i.relation_avregistreringsorsak is null and not n.is_older;
 
 create temporary table told_citizenship on commit drop as
-select n.personnr, i.group_no as no, i.medborgarskap_land as land, i.medborgarskap_datum as datum
+select
+    n.personnr, n.is_new, i.group_no::integer as no, i.medborgarskap_land as land, i.medborgarskap_datum as datum
 from notice n
 join incoming i on i.record_no = n.record_no
 where i.record_type = 'medborgarskap' and i.medborgarskap_land is not null and not n.is_older;
@@ -115,40 +115,42 @@ create temporary table touched on commit drop as
 with gone as (
     delete from bosko.relation r
     using notice n
-    where r.personnr = n.personnr and not n.is_older
+    where r.personnr = n.personnr and not n.is_new and not n.is_older
         and not exists (select from told_relation t where t.personnr = r.personnr and t.no = r.no)
     returning r.personnr
 ),
 written as (
-    insert into bosko.relation as r (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
-    select personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status from told_relation
-    on conflict (personnr, no) do update
-    set (relation_personnr, typ, fornamn, mellannamn, efternamn, status)
-        = (excluded.relation_personnr, excluded.typ, excluded.fornamn, excluded.mellannamn, excluded.efternamn,
-            excluded.status)
-    where (r.relation_personnr, r.typ, r.fornamn, r.mellannamn, r.efternamn, r.status)
-        is distinct from (excluded.relation_personnr, excluded.typ, excluded.fornamn, excluded.mellannamn,
-            excluded.efternamn, excluded.status)
-    returning r.personnr
+    merge into bosko.relation r
+    using told_relation t on r.personnr = t.personnr and r.no = t.no
+    when not matched then
+        insert (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
+        values (t.personnr, t.no, t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status)
+    when matched and (r.relation_personnr, r.typ, r.fornamn, r.mellannamn, r.efternamn, r.status)
+        is distinct from (t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status) then
+        update set (relation_personnr, typ, fornamn, mellannamn, efternamn, status)
+            = (t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status)
+    returning t.personnr, t.is_new
 ),
 gone_citizenship as (
     delete from bosko.citizenship c
     using notice n
-    where c.personnr = n.personnr and not n.is_older
+    where c.personnr = n.personnr and not n.is_new and not n.is_older
         and not exists (select from told_citizenship t where t.personnr = c.personnr and t.no = c.no)
     returning c.personnr
 ),
 written_citizenship as (
-    insert into bosko.citizenship as c (personnr, no, land, datum)
-    select personnr, no, land, datum from told_citizenship
-    on conflict (personnr, no) do update set (land, datum) = (excluded.land, excluded.datum)
-    where (c.land, c.datum) is distinct from (excluded.land, excluded.datum)
-    returning c.personnr
+    merge into bosko.citizenship c
+    using told_citizenship t on c.personnr = t.personnr and c.no = t.no
+    when not matched then
+        insert (personnr, no, land, datum) values (t.personnr, t.no, t.land, t.datum)
+    when matched and (c.land, c.datum) is distinct from (t.land, t.datum) then
+        update set (land, datum) = (t.land, t.datum)
+    returning t.personnr, t.is_new
 )
 select personnr from gone
-union select personnr from written
-union select personnr from gone_citizenship
-union select personnr from written_citizenship;
+union all select personnr from written where not is_new
+union all select personnr from gone_citizenship
+union all select personnr from written_citizenship where not is_new;
 
 update notice n set is_changed = true from touched where touched.personnr = n.personnr and not n.is_changed;
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from slussen.ledger import Ledger
     from slussen.manifest import Manifest
 
+TOGETHER = 500  # rows, which libpq hands out one by one
 EFFECTIVE = ("effektuerad", "framstalld_datum")  # what headers call the day that a file is about
 
 
@@ -63,19 +65,19 @@ def merge(
         )
         bosko.execute("insert into run values (%s)", (now,))
         out_of = pg.SQL("copy {} to stdout (format binary)").format(stage)
+        incoming = bosko.cursor()
         with (
             slussen.cursor().copy(out_of) as read,
-            bosko.cursor().copy("copy incoming from stdin (format binary)") as write,
+            incoming.copy("copy incoming from stdin (format binary)") as write,
         ):
-            for chunk in read:
-                write.write(chunk)
-        copied = bosko.execute("select count(*) from incoming").fetchone()
-        if copied is None or copied[0] != manifest.totals["rows"]:
+            while rows := list(islice(read, TOGETHER)):
+                write.write(b"".join(rows))
+        if incoming.rowcount != manifest.totals["rows"]:
             raise StageGone(
                 f"{manifest.interchange}: the stage no longer holds the manifest's {manifest.totals['rows']} rows. "
                 "Next: clear stage, it is made again from the payload"
             )
-        bosko.execute("analyze incoming")
+        bosko.execute("analyze incoming, file, run")  # one row is planned otherwise than an unknown number
         cursor = bosko.execute((sql / integration.target.sql).read_bytes())
         while cursor.nextset():
             pass

@@ -22,9 +22,10 @@ from slussen.quality.suite import Rule, Suite
 if TYPE_CHECKING:
     from slussen.database import Connection
 
-# The first question to every rule: one pass over the table answers all of them, and nothing else is in the result.
+# The first question to every rule: does it hold for all rows? One pass over the table answers all of them, and nothing
+# else is in the result.
 YES_OR_NO = {"result_format": "BOOLEAN_ONLY"}
-# The second, to those that said no, and to those that tolerate some: how many, and which.
+# The second, to those that said no, with what they tolerate: how many, and which.
 WHICH = {
     "result_format": "COMPLETE",
     "exclude_unexpected_values": True,
@@ -51,15 +52,15 @@ def validate(url: str, table: str, suite: Suite, columns: Sequence[str], rows: M
             f"the stage has no column {', '.join(sorted(missing))}, which the suite expects: the gate is closed"
         )
     rules = dict(enumerate(suite.expectations))
-    exact = {n: rule for n, rule in rules.items() if rule.mostly == 1}
+    strict = {n: rule.model_copy(update={"mostly": 1.0}) for n, rule in rules.items()}
     checks: dict[int, Check] = {}
     with _batch(url, table) as batch:
-        for n, one in _ask(batch, exact, YES_OR_NO):
+        for n, one in _ask(batch, strict, YES_OR_NO):
             if one.success:
                 only = rules[n].only
                 checks[n] = _check(rules[n], one, checked=rows.get(only, 0) if only else sum(rows.values()))
         for n, one in _ask(batch, {n: rule for n, rule in rules.items() if n not in checks}, WHICH):
-            if one.success and n in exact:
+            if one.success and rules[n].mostly == 1:
                 raise TechnicalError(f"{rules[n]}: answered twice, not alike: the gate is closed")
             checks[n] = _check(rules[n], one)
     return [checks[n] for n in sorted(checks)]

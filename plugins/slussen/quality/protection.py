@@ -130,12 +130,10 @@ def flags_in_file_agree(stage: Connection, table: sql.Identifier, layout: Layout
         "({who} in (select personnr from register) or {who} in (select hanvisningspersonnummer from {table}"
         " where {who} in (select personnr from register)))"
     ).format(who=who, table=table)
-    told, without, flagged = _counts(stage, table, protected, sql.SQL("{} and not {}").format(protected, mark), mark)
-    lost, records = _records(
-        stage,
-        table,
-        sql.SQL("{} and not {} and arendetyp is distinct from {}").format(protected, mark, sql.Literal(SECRECY)),
-    )
+    bare = sql.SQL("{} and not {}").format(protected, mark)
+    unexplained = sql.SQL("{} and arendetyp is distinct from {}").format(bare, sql.Literal(SECRECY))
+    told, without, flagged, lost = _counts(stage, table, protected, bare, mark, unexplained)
+    records = _records(stage, table, unexplained)[1] if lost else []
     check = Check(
         "conservation of the protected set", "warning", lost == 0, told, lost, records,
         f"{lost} of {told} protected persons come without their flag, and no reason is given" if lost else "", LOST,
