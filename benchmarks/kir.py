@@ -174,7 +174,8 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
     from sandbox.postgres import APPLICATION, Server
     from slussen.database import migrate
 
-    table = Table("step", "seconds", "work", "CPU s", "peak MB", "PostgreSQL CPU s", "its MB", "budget s", title=f"{persons:,} persons")
+    columns = ("step", "seconds", "work", "CPU s", "peak MB", "PostgreSQL CPU s", "its MB", "budget s")
+    table = Table(*columns, title=f"{persons:,} persons")
     with Server(home) as postgres:
         for name in ("slussen", "bosko"):
             migrate(postgres.dsn(name), settings.SQL / "migrations" / name)
@@ -185,7 +186,7 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
                                pids=home / "pids")  # fmt: skip
         try:
             processes.wait_until(ports.exists, seconds=20, what="the FTP server")
-            place = {name: postgres.dsn(name, user=APPLICATION) for name in ("slussen", "bosko")}
+            place: dict[str, Any] = {name: postgres.dsn(name, user=APPLICATION) for name in ("slussen", "bosko")}
             place |= {"port": int(ports.read_text().split()[1]), "user": ftp_server.USER,
                       "password": ftp_server.PASSWORD}  # fmt: skip
             (home / "place.json").write_text(json.dumps(place))
@@ -201,8 +202,8 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
                     told = _in_a_process(name, home)
                     seconds = time.perf_counter() - began
                 whole += seconds
-                table.add_row(name, f"{seconds:.1f}", f"{told['work']:.1f}", f"{told['cpu']:.1f}", f"{told['peak']:.0f}",
-                              f"{watch.cpu:.1f}", f"{watch.peak:.0f}", f"{BUDGET[name] * persons / 2e6:.1f}")  # fmt: skip
+                figures = (seconds, told["work"], told["cpu"], told["peak"], watch.cpu, watch.peak)
+                table.add_row(name, *(f"{f:.1f}" for f in figures), f"{BUDGET[name] * persons / 2e6:.1f}")
                 console.print(f"{name}: {seconds:.1f} s, {told['records']:,} records", highlight=False)
             table.add_row("all", f"{whole:.1f}", "", "", "", "", "", f"{sum(BUDGET.values()) * persons / 2e6:.1f}")
         finally:

@@ -55,14 +55,14 @@ def _template(person: Person) -> str:
 
 def _templates() -> dict[str, str]:
     """A post for each kind of person; ``%(…)s`` is what each has of its own."""
-    home = {name: f"%({name})s" for name in PLACES}
+    home: dict[str, Any] = {name: f"%({name})s" for name in PLACES}
     plain = Person(
         personnr="%(personnr)s", fornamn="%(fornamn)s", efternamn="%(efternamn)s",
         folkbokforingsdatum="%(folkbokforingsdatum)s", fodelselan="01", **home,
     )  # fmt: skip
     foreign = replace(plain, fodelselan="", fodelseland="FINLAND", invandringsdatum="%(invandringsdatum)s",
                       citizenships=("FI",))  # fmt: skip
-    married = {"civilstand": "G", "civilstand_datum": "%(gift)s", "relations": (("%(spouse)s", "M"),)}
+    married: dict[str, Any] = {"civilstand": "G", "civilstand_datum": "%(gift)s", "relations": (("%(spouse)s", "M"),)}
     kinds = {
         "single": plain,
         "foreign": foreign,

@@ -40,7 +40,7 @@ def source_name(stack: Stack, i: Interchange) -> str:
 
 def compare(stack: Stack) -> tuple[int, list[str]]:
     """What partners have, byte for byte, against what the ledger says they got: files compared, and differences."""
-    targets = {row.key: row.integration.target for row in rows()}
+    targets = {m.key: m.target for row in rows() for m in (row.integration, *row.integration.members)}
     wrong: list[str] = []
     last: dict[tuple[str, str], Any] = {}
     known: dict[tuple[str, str], set[str]] = {}

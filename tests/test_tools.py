@@ -14,6 +14,7 @@ from slussen.tools import document
 from tests import formats
 from tests.commands import runner, spoiled, written
 
+RECORDS = [name for name in layouts.names() if layouts.load(name).kind != "zip"]
 LINE = 1609  # a record of CS15 with its line end
 
 
@@ -61,7 +62,7 @@ def test_peek_hides_personal_data_unless_it_is_asked_for(run: Any, tmp_path: Pat
     assert {f["name"]: f["value"] for f in told["fields"]}["comp_reg_no"] == "198911222399"
 
 
-@pytest.mark.parametrize("name", layouts.names())
+@pytest.mark.parametrize("name", RECORDS)
 def test_peek_shows_a_record_of_every_layout_and_proposes_it(run: Any, tmp_path: Path, name: str) -> None:
     file = written(name, tmp_path)
     shown = run("peek", file, "--layout", name)
@@ -98,7 +99,7 @@ def test_a_file_that_fits_no_layout_is_the_datas_fault(run: Any, tmp_path: Path)
 # --- parse and render
 
 
-@pytest.mark.parametrize("name", layouts.names())
+@pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_what_parse_writes_renders_back_to_the_same_bytes(run: Any, tmp_path: Path, name: str, kind: str) -> None:
     file = written(name, tmp_path)
@@ -246,12 +247,12 @@ def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path:
     text = (layouts.settings.FORMATS / "agresso_cs15.yaml").read_text(encoding="utf-8")
     old.write_text(text, encoding="utf-8")
     same = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json
-    assert [i["integration"] for i in same] == ["f29", "agresso_cs15.txt"]
-    assert same[1]["records"] == 30
-    assert not same[1]["changes"], same[1]
+    assert [i["integration"] for i in same] == ["f102", "f29", "agresso_cs15.txt"]
+    assert same[-1]["records"] == 30
+    assert not same[-1]["changes"], same[-1]
     changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, filler", text)  # as if it had become a field since
     old.write_text(changed, encoding="utf-8")
-    told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[1]
+    told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[-1]
     assert told["changes"]
     assert set(told["fields"]) == {"currency"}
 
