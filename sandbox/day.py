@@ -174,7 +174,8 @@ class Script:
         }, lasting={"csn_report_weekdays"}))  # fmt: skip
         self._group(*runs)
         # The same dataset as the monthly one: put there when that one has been taken.
-        self._group(*self._runs({"csn_komvux_weekly": partial(self._dataset, "CSN.HANNA.ANDRING", "VUX")}))
+        adults = {"csn_komvux_weekly": partial(self._dataset, "CSN.HANNA.ANDRING", "VUX")}
+        self._group(*self._runs(adults, answers={"csn_komvux_weekly": "Release"}))
         for run in runs:
             match run.dag:
                 case "csn_monthly":
@@ -200,7 +201,8 @@ class Script:
                 case "infodata_quarter_hourly":
                     self.day.expect(("infodata", "IFD.HANNA.FRAGA"), "acknowledged")
         if "csn_komvux_weekly" in self.due:
-            self.day.expect(("csn_komvux", "CSN.HANNA.ANDRING"), "acknowledged")
+            why = "flags that HANNA lacks: held, released"
+            self.day.expect(("csn_komvux", "CSN.HANNA.ANDRING"), "acknowledged", why)
 
     def _dataset(self, name: str, kind: str) -> None:
         pupils = self.stack.pupils.young if kind == "GYM" else self.stack.pupils.adults

@@ -230,7 +230,7 @@ def test_an_outage_of_several_windows_is_made_up_as_far_as_it_makes_sense(
     assert [i.start for now, i in started if now == up_again] == made_up
 
 
-@pytest.mark.parametrize("schedule", ALL, ids=str)
+@pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.description)
 def test_whatever_the_outages_nothing_runs_twice_or_too_late_and_what_was_open_runs(
     schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +294,7 @@ def test_a_run_by_hand_stands_for_the_latest_that_has_begun(
     assert schedule.infer_manual_data_interval(run_after=pendulum.instance(by_hand)).start == stands_for
 
 
-@pytest.mark.parametrize("schedule", ALL, ids=str)
+@pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.description)
 def test_a_timetable_survives_the_database(schedule: Schedule) -> None:
     from airflow.serialization.decoders import decode_timetable
     from airflow.serialization.encoders import encode_timetable
