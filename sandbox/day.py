@@ -247,7 +247,7 @@ class Script:
         ]
         self._group(*runs)
         self.day.expect(("infodata_reply", f"IFD-SVAR-{self.number:06}.DAT"), "delivered")
-        self.day.expect("novaschema", "offered")
+        self.day.expect("novaschema", "delivered", "to be downloaded")
         for run in runs:
             if run.dag == "agresso_hb_weekdays":
                 self.day.expect(f"h45-{utc(run.start)}", "delivered")

@@ -112,7 +112,7 @@ def table(day: Day, mine: dict[Key, Interchange]) -> Table:
         by_integration.setdefault(i.integration, []).append((i, day.expected[key][1]))
     for row in rows():
         ends = f"{row.integration.sender} → {row.integration.receiver}"
-        here = by_integration.get(row.key, [])
+        here = [one for member in row.integration.members for one in by_integration.get(member.key, [])]
         for n, (i, why) in enumerate(here):
             colour = COLOURS.get(i.state, "")
             found.add_row(

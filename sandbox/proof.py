@@ -40,14 +40,14 @@ def source_name(stack: Stack, i: Interchange) -> str:
 
 def compare(stack: Stack) -> tuple[int, list[str]]:
     """What partners have, byte for byte, against what the ledger says they got: files compared, and differences."""
-    targets = {m.key: m.target for row in rows() for m in (row.integration, *row.integration.members)}
+    targets = {m.key: m.target for row in rows() for m in row.integration.members}
     wrong: list[str] = []
     last: dict[tuple[str, str], Any] = {}
     known: dict[tuple[str, str], set[str]] = {}
     for i in stack.ledger.interchanges():
         for event in stack.ledger.events(i.id):
-            if event.kind == "delivered":
-                target = targets[i.integration]
+            target = targets[i.integration]
+            if event.kind == "delivered" and target.transport != "download":
                 what = event.data.get("message") or event.data["name"]
                 last[(target.connection, what)] = event
                 known.setdefault((target.transport, target.connection), set()).add(event.data["name"])
