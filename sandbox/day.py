@@ -7,7 +7,7 @@ later days those are that the calendar says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -285,7 +285,7 @@ class Script:
     # ---
 
     def _runs(
-        self, befores: dict[str, Callable[[], object]], answers: dict[str, str] | None = None,
+        self, befores: Mapping[str, Callable[[], object]], answers: Mapping[str, str] | None = None,
         lasting: set[str] | None = None,
     ) -> Iterator[Run]:  # fmt: skip
         """The runs that are due of these DAGs: of those with many looks a day, the one that finds something."""
