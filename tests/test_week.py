@@ -22,9 +22,12 @@ import pytest
 from rich.console import Console
 
 from sandbox import bosko, leaks, processes
-from sandbox.demo import Player, compare, ended
+from sandbox.answering import QUESTIONS
+from sandbox.day import partners
 from sandbox.hanna import question_file
+from sandbox.player import Player
 from sandbox.population import Population, canaries
+from sandbox.proof import compare, ended
 from sandbox.scenario import Run, Week, moment, week
 from sandbox.stack import FIRST_DAY, Stack
 from slussen import settings
@@ -56,7 +59,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, faults: Path) -> Iterator[St
 def played(stack: Stack) -> Week:
     """The demo's week, played."""
     w = week(stack, FIRST_DAY)
-    Player(stack, Console(file=(stack.home / "console.txt").open("w"), width=160)).play(w)
+    desks = partners(stack)
+    console = Console(file=(stack.home / "console.txt").open("w"), width=160)
+    Player(stack, console, lambda: desks.work(FIRST_DAY)).play(w.groups)
     return w
 
 
@@ -70,8 +75,13 @@ def named(stack: Stack, integration: str, name: str) -> list[Event]:
     return stack.ledger.events(stream)
 
 
+def asked(stack: Stack, name: str) -> bytes:
+    """The file of this name that the tax agency has been sent."""
+    return next(a.read() for a in stack.servers.shs.arrived(product=QUESTIONS) if a.name == name)
+
+
 def test_every_interchange_ends_as_the_scenario_says(stack: Stack, played: Week) -> None:
-    found, wrong = ended(stack, played)
+    found, wrong = ended(stack, played.expected)
     assert wrong == []
     assert len(found) == len(played.expected)
 
@@ -79,7 +89,7 @@ def test_every_interchange_ends_as_the_scenario_says(stack: Stack, played: Week)
 def test_partners_have_byte_for_byte_what_the_ledger_says(stack: Stack, played: Week) -> None:
     files, different = compare(stack)
     assert different == []
-    assert files == 5
+    assert files >= 5
 
 
 def test_the_ledger_is_whole(stack: Stack, played: Week) -> None:
@@ -110,9 +120,9 @@ def test_a_bad_population_file_is_quarantined_with_its_place_and_the_next_step(
     assert place <= set(finding)
     if name == "byte81":
         assert finding["byte"] == "81"
-    assert (stack.kir / "archive" / file).exists(), "the source is where on-call finds it"
     if "byte" in finding:
-        assert (stack.kir / "archive" / file).read_bytes()[finding["offset"]] == int(finding["byte"], 16)
+        with stack.payloads.open(named(stack, "kir", file)[0].data["sha256"]) as payload:
+            assert payload.read()[finding["offset"]] == int(finding["byte"], 16)
 
 
 def test_lost_flags_were_held_and_refused_by_a_person(stack: Stack, played: Week) -> None:
@@ -161,7 +171,7 @@ def test_what_was_merged_is_in_bosko(stack: Stack, played: Week) -> None:
 def test_protected_persons_reach_the_mainframe_only_in_pknods_own_mask(stack: Stack, played: Week) -> None:
     import ebcdic  # noqa: F401 (registers the codec)
 
-    records = (stack.hanna / "datasets" / "ADS.N99.KIR.TEMP").read_bytes()
+    records = (stack.servers.hanna / "datasets" / "ADS.N99.KIR.TEMP").read_bytes()
     assert len(records) % 704 == 0
     by_number = {}
     for at in range(0, len(records), 704):
@@ -187,9 +197,9 @@ def test_protected_persons_reach_the_mainframe_only_in_pknods_own_mask(stack: St
 
 
 def test_the_relay_changed_the_encoding_and_nothing_else(stack: Stack, played: Week) -> None:
-    sent = (stack.skv / f"SKV-INFIL-{LABEL}.TXT").read_bytes()
+    sent = asked(stack, f"SKV-INFIL-{LABEL}.TXT")
     assert "#BESTÄLLNINGSID".encode("cp1252") in sent
-    source = (stack.hanna / "files" / "archive" / f"SKV-INFIL-{LABEL}.TXT").read_bytes()
+    source = (stack.servers.hanna / "files" / "archive" / f"SKV-INFIL-{LABEL}.TXT").read_bytes()
     assert sent.decode("cp1252") == source.decode("cp437")
     assert sent != source
 
@@ -197,22 +207,26 @@ def test_the_relay_changed_the_encoding_and_nothing_else(stack: Stack, played: W
 def test_an_invoice_is_an_order_of_header_items_and_texts_whose_customer_was_sent_before(
     stack: Stack, played: Week
 ) -> None:
-    invoices = (stack.agresso / f"FD-F30-{LABEL}-0001.txt").read_bytes()
-    customers = (stack.agresso / f"FD-F29-{LABEL}-0001.txt").read_bytes()
+    invoices = (stack.servers.shared("agresso_kund") / f"FD-F30-{LABEL}-0001.txt").read_bytes()
+    customers = (stack.servers.shared("agresso_kund") / f"FD-F29-{LABEL}-0001.txt").read_bytes()
     lines = invoices.decode("latin-1").splitlines()
     assert {len(line) for line in lines} == {layouts.load("agresso_lg04").length}
     known = {line[131:143] for line in customers.decode("latin-1").splitlines()}
     assert {line[1031:1043] for line in lines if line[0] == "1"} <= known
     total = sum(int(line[191:208]) for line in lines if line[0] == "0" and line[1644:1652] == "00000000")
     with psycopg.connect(stack.superuser["bosko"]) as connection:
-        assert connection.execute("select sum(amount) * 100 from bosko.debiting").fetchone() == (total,)
+        assert connection.execute(
+            "select sum(amount) * 100 from bosko.debiting where area = 'preschool'"
+        ).fetchone() == (total,)
     sent = {e.kind: e for e in events(stack, f"f30-{LABEL}T190000Z")}
     given = {e.kind: e for e in events(stack, f"f29-{LABEL}T190000Z")}
     assert given["delivered"].seq < sent["claim"].seq
 
 
 def test_a_protected_childs_name_is_in_no_text_line(stack: Stack, played: Week) -> None:
-    lines = (stack.agresso / f"FD-F30-{LABEL}-0001.txt").read_bytes().decode("latin-1").splitlines()
+    lines = (
+        (stack.servers.shared("agresso_kund") / f"FD-F30-{LABEL}-0001.txt").read_bytes().decode("latin-1").splitlines()
+    )
     child = canaries()[1].fornamn
     assert not any(child in line for line in lines)
     texts = [line[1680:1740].strip() for line in lines if line[0] == "0" and line[1644:1652] == "00000001"]
@@ -288,7 +302,7 @@ def sent_once(stack: Stack, interchange: str, day: str) -> None:
     """One file at the partner, whole, one `delivered` in the ledger, no temporary name left."""
     delivered = [e for e in events(stack, interchange) if e.kind == "delivered"]
     assert len(delivered) == 1
-    here = [f for f in stack.agresso.iterdir() if f"F29-{day}" in f.name]
+    here = [f for f in stack.servers.shared("agresso_kund").iterdir() if f"F29-{day}" in f.name]
     assert [f.name for f in here] == [delivered[0].data["name"]]
     assert hashlib.sha256(here[0].read_bytes()).hexdigest() == delivered[0].data["sha256"]
     content = [e for e in events(stack, interchange) if e.kind == "content"]
@@ -341,7 +355,7 @@ def test_a_stopped_attempt_that_wakes_after_another_finished_sends_nothing(
             os.kill(pid, signal.SIGCONT)
     time.sleep(5)
     sent_once(stack, interchange, day)
-    assert not [f for f in stack.agresso.iterdir() if f.name.startswith(".")]
+    assert not [f for f in stack.servers.shared("agresso_kund").iterdir() if f.name.startswith(".")]
 
 
 def test_clearing_a_delivered_interchange_from_its_beginning_sends_nothing_again(stack: Stack, played: Week) -> None:
@@ -388,7 +402,7 @@ def test_a_file_that_is_still_written_is_waited_for_and_then_taken_whole(stack: 
     assert stack.airflow is not None
     monday = FIRST_DAY + timedelta(days=7)
     at = moment(monday, "09:00")
-    folder, name = stack.hanna / "files", f"SKV-INFIL-{monday:%Y%m%d}.TXT"
+    folder, name = stack.servers.hanna / "files", f"SKV-INFIL-{monday:%Y%m%d}.TXT"
     whole = question_file(sorted(bosko.population_of(stack.superuser["bosko"], monday).people)[::50], 9)
     (folder / name).write_bytes(whole[:200])
     run = Run("skv_weekdays", f"{monday}", at, at)
@@ -400,4 +414,4 @@ def test_a_file_that_is_still_written_is_waited_for_and_then_taken_whole(stack: 
     until(stack, run, "skv.file.deliver", "success")
     collected = next(e for e in stack.ledger.kind("collected", integration="skv") if e.data["name"] == name)
     assert collected.data["bytes"] == len(whole)
-    assert (stack.skv / name).read_bytes().decode("cp1252") == whole.decode("cp437")
+    assert asked(stack, name).decode("cp1252") == whole.decode("cp437")
