@@ -107,11 +107,11 @@ def debit_once(dsn: str, night: date) -> int:
 
 
 def touch(dsn: str, at: datetime, count: int) -> list[str]:
-    """Some unprotected customers change their telephone number; who."""
+    """Some unprotected customers of pre-school change their telephone number; who."""
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(
             "select c.personnr from bosko.customer c join bosko.person p using (personnr)"
-            " where not p.protected and p.avregistreringsorsak is null and p.fb_adress2 is not null"
+            " where c.preschool and not p.protected and p.avregistreringsorsak is null and p.fb_adress2 is not null"
             " order by md5(c.personnr || %s) limit %s",
             (at.isoformat(), count),
         ).fetchall()
