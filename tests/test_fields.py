@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.identities import number
 from slussen.records import cells, writing
+from slussen.records.alike import Cells
 from slussen.records.codepages import SINGLE, UNDEFINED, codepage
 from slussen.records.notation import FieldSpec, arrow_type
 from tests import reference
@@ -167,7 +168,7 @@ def test_a_column_is_read_as_the_reference_reads_its_fields(name: str, encoding:
     data = [cell(f, encoding, random, letters) for _ in range(EACH)]
     block = np.frombuffer(b"".join(data), np.uint8).reshape(EACH, f.length)
     plain = block if f.usage != "display" else np.frombuffer(block.tobytes().translate(page.plain), np.uint8)
-    column = cells.read(f, plain.reshape(EACH, f.length).copy(), page, lambda row: data[row])
+    column = cells.read(Cells((f,), EACH, plain.copy()), page, lambda row: data[row])
     rules: dict[int, set[str]] = defaultdict(set)
     for fault in column.faults:
         for row in fault.rows.tolist():
@@ -192,12 +193,12 @@ def test_a_column_is_written_as_the_reference_writes_its_values(name: str, encod
     f, page = SPECS[name], codepage(encoding)
     random = Random(f"{encoding} {name}")
     values = [v for v in (value(f, random, LETTERS) for _ in range(EACH)) if v is not None]
-    written = writing.write(f, pa.array(values, arrow_type(f)), page, {})
+    written = writing.write((f,), pa.array(values, arrow_type(f)), page, {})
     rules: dict[int, set[str]] = defaultdict(set)
     for fault in written.faults:
         for row in fault.rows.tolist():
             rules[row].add(fault.rule)
-    out = written.cells.tobytes().translate(page.back)
+    out = written.cells[0].tobytes().translate(page.back)
     refused, broken = 0, []
     for row, v in enumerate(values):
         try:

@@ -1,6 +1,6 @@
 """One field of many records, from bytes to an Arrow column: text here, ``amounts`` and ``moments`` beside it.
 
-A block of cells is ``(n, width)`` plain bytes (see ``codepages``). What cannot be read is null in the column and a
+Cells are plain bytes (see ``codepages``). What cannot be read is null in the column and a
 ``Fault``: which rows, and where within the cell. Readers know where a cell stands in the file; this module doesn't.
 """
 
@@ -13,36 +13,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.records import amounts, identities, moments
+from slussen.records.alike import Cells
 from slussen.records.amounts import BLANK, ZERO
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Column, Fault
-from slussen.records.letters import Bools, Bytes, Ints, bitmap, flat_of, of_cells, offsets_of, owners, to_utf8
+from slussen.records.letters import Bools, Bytes, Ints, bitmap, flat_of, offsets_of, owners, to_utf8
 from slussen.records.notation import MOMENTS, NUMBERS, FieldSpec
 
 
 def read(
-    f: FieldSpec,
-    cells: Bytes,
+    cells: Cells,
     page: Codepage,
     raw: Callable[[int], bytes],
     *,
     negative: Bools | None = None,
     printable: bool = False,
 ) -> Column:
-    """A block of cells as a column.
+    """The cells of fields that are read alike, as one column.
 
     ``raw`` gives a cell's own bytes, ``negative`` is what a sign field says; ``printable`` that the whole block is
     known to be ASCII without control characters.
     """
+    f = cells.fields[0]
     match f.type:
         case "integer" | "decimal":
-            return amounts.read_number(f, cells, page, raw, negative)
+            return amounts.read_number(f, cells.matrix, page, raw, negative)
         case "date" | "time" | "timestamp":
-            return moments.read_cells(f, cells)
+            return moments.read_cells(f, cells.matrix)
         case _:
-            column = of_cells(cells)
-            edge = cells[:, 0] if f.right else cells[:, -1]
-            if (edge == ord(f.pad)).any():
+            column = cells.column
+            if any((edge == ord(f.pad)).any() for edge in cells.edges(last=not f.right)):
                 column = pc.ascii_ltrim(column, f.pad) if f.right else pc.ascii_rtrim(column, f.pad)
             read_column = read_text(f, column, page, raw, printable=printable)
             if f.right and read_column.faults:
@@ -85,19 +85,20 @@ def read_text(
     if f.type == "boolean":
         return _boolean(f, column, valid, faults)
     if f.codes:
-        known = _known(f, column, flat)
-        unknown = ~known if valid is None else ~known & valid
+        unknown = ~known(f, column, flat)
+        if valid is not None:
+            unknown &= valid
         if unknown.any():
             message = f"not one of {', '.join(f.codes)}"
             faults.append(Fault("not_in_code_list", message, np.flatnonzero(unknown)))
     return Column(column, empty if valid is not None else None, faults)
 
 
-def _known(f: FieldSpec, column: pa.Array, flat: Bytes) -> Bools:
+def known(f: FieldSpec, column: pa.Array, flat: Bytes) -> Bools:
     """Which values are of the code list?"""
     if len(flat) == len(column) and all(len(c) == 1 and c.isascii() for c in f.codes):
-        known: Bools = np.isin(np.arange(256), [ord(c) for c in f.codes])[flat]
-        return known
+        found: Bools = np.isin(np.arange(256), [ord(c) for c in f.codes])[flat]
+        return found
     return np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
 
 

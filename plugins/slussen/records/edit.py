@@ -22,7 +22,7 @@ from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
 from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
-from slussen.records.structure import Structure
+from slussen.records.structure import Structure, kinds_of
 
 Choose = Callable[[pa.RecordBatch], Bools]
 
@@ -177,7 +177,7 @@ class Edited:
             return {}
         stays = ~chosen if self.drop else np.ones(len(chosen), np.bool_)
         kept = batch.filter(pa.array(stays)) if self.drop else blanked(batch, self.layout, pa.array(chosen))
-        filled = self._structure.fill(kept, Findings())
+        filled = self._structure.fill(kept, Findings(), kinds_of(kept, self.layout))
         rows = np.flatnonzero(stays)
         found: dict[int, dict[str, bytes]] = {}
         for dotted in self.layout.file.totals:
@@ -196,7 +196,7 @@ class Edited:
     def _total(self, f: FieldSpec, value: pa.Array) -> bytes:
         if self.layout.kind == "delimited":
             return self._letters(str(value[0].as_py()))
-        return writing.write(f, value, self._page, {}).cells.tobytes().translate(self._page.back)
+        return writing.write((f,), value, self._page, {}).cells[0].tobytes().translate(self._page.back)
 
 
 class _Tee:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records import cells
+from slussen.records.alike import Alike, Cells, alike, apart
 from slussen.records.amounts import MINUS, PLUS
 from slussen.records.codepages import Codepage, codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import Block, Frames
 from slussen.records.layout import Layout
-from slussen.records.letters import Bools, Bytes, Ints, slice_of, translated
+from slussen.records.letters import Bools, Bytes, Ints, translated
 from slussen.records.notation import FieldSpec, arrow_type
 from slussen.records.parallel import ordered
 from slussen.records.source import Source
@@ -43,6 +44,10 @@ class FixedReader:
         self.frames = Frames(source, layout, self.page, frame or "fixed", findings)
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
+        self.groups = [
+            (only, alike(sorted((f for f in layout.fields if f.only == only), key=lambda f: f.type != "sign")))
+            for only in dict.fromkeys(f.only for f in layout.fields)
+        ]
 
     @property
     def records(self) -> int:
@@ -69,7 +74,7 @@ class _Block:
     """One block's work: runs beside others', touches nothing that they share."""
 
     def __init__(self, reader: FixedReader, block: Block) -> None:
-        self.layout, self.page, self.block = reader.layout, reader.page, block
+        self.layout, self.page, self.block, self.groups = reader.layout, reader.page, block, reader.groups
         self.findings = Findings(reader.findings.limit)
         self.faults: list[tuple[FieldSpec | None, Fault]] = []
         table = self.page.plain
@@ -86,7 +91,7 @@ class _Block:
             "byte_offset": pa.array(block.offsets, pa.int64()),
             "record_type": names.take(pa.array(np.where(kinds < 0, len(layout.records), kinds))),
         }
-        for only, fields in self._by_types().items():
+        for only, groups in self.groups:
             rows = self._rows(only, kinds)
             if rows is not None and len(rows) == 0:
                 continue
@@ -94,21 +99,14 @@ class _Block:
             raw = block.cells if rows is None else block.cells[rows]
             back = None if rows is None else self._back(rows, n)
             signs: dict[str, Bools] = {}
-            for f in sorted(fields, key=lambda f: f.type != "sign"):
-                column = self._field(f, plain, raw, rows, kinds, signs)
-                if column is not None:
+            for fields in groups:
+                for f, column in self._fields(fields, plain, raw, rows, kinds, signs):
                     values = column if back is None else column.take(back)
                     there = columns.get(f.name)
                     columns[f.name] = values if there is None else pc.coalesce(there, values)
         self._locate()
         arrays = [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in layout.schema]
         return _Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
-
-    def _by_types(self) -> dict[tuple[str, ...], list[FieldSpec]]:
-        found: dict[tuple[str, ...], list[FieldSpec]] = {}
-        for f in self.layout.fields:
-            found.setdefault(f.only, []).append(f)
-        return found
 
     def _rows(self, only: tuple[str, ...], kinds: NDArray[np.int64]) -> Ints | None:
         """The rows of these record types; None for all."""
@@ -158,34 +156,36 @@ class _Block:
 
     # --- fields
 
-    def _field(
-        self, f: FieldSpec, plain: Bytes, raw: Bytes, rows: Ints | None, kinds: NDArray[np.int64],
+    def _fields(
+        self, fields: Alike, plain: Bytes, raw: Bytes, rows: Ints | None, kinds: NDArray[np.int64],
         signs: dict[str, Bools],
-    ) -> pa.Array | None:  # fmt: skip
-        first, last = int(f.at) - 1, int(f.at) - 1 + f.length
+    ) -> Iterator[tuple[FieldSpec, pa.Array]]:  # fmt: skip
+        """The columns of fields that are read alike."""
+        f, n = fields[0], len(plain)
+        first = int(f.at) - 1
         if f.type == "filler":
-            return None
+            return
         if f.type == "const":
-            self._constant(f, plain[:, first:last], rows, kinds)
-            return None
+            self._constant(f, plain[:, first : first + f.length], rows, kinds)
+            return
         if f.type == "sign":
             signs[f.name] = self._sign(f, plain[:, first], rows)
-            return None
-        column = cells.read(
-            f,
-            slice_of(plain if f.usage == "display" else raw, first, f.length),
-            self.page,
-            lambda row: raw[row, first:last].tobytes(),
-            negative=signs.get(f.sign),
-            printable=self.printable,
-        )
+            return
+        there = Cells.of(fields, plain if f.usage == "display" else raw)
+
+        def own(cell: int) -> bytes:
+            """A cell's own bytes."""
+            field, row = fields[cell // n], cell % n
+            return raw[row, int(field.at) - 1 : int(field.at) - 1 + field.length].tobytes()
+
+        column = cells.read(there, self.page, own, negative=signs.get(f.sign), printable=self.printable)
+        if f.required and column.empty is not None and column.empty.any():
+            column.faults.append(Fault("required", "a required field is empty", np.flatnonzero(column.empty)))
         for fault in column.faults:
-            self._fault(f, fault, rows)
-        if f.required:
-            empty = column.empty if column.empty is not None else np.zeros(len(column.values), np.bool_)
-            if empty.any():
-                self._fault(f, Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
-        return column.values
+            for k, mine in apart(fault, n):
+                self._fault(fields[k], mine, rows)
+        for k, field in enumerate(fields):
+            yield field, column.values.slice(k * n, n)
 
     def _constant(self, f: FieldSpec, there: Bytes, rows: Ints | None, kinds: NDArray[np.int64]) -> None:
         mine = kinds if rows is None else kinds[rows]

@@ -59,9 +59,13 @@ def slice_of(block: Bytes, first: int, width: int) -> Bytes:
 
 
 def tidy(column: pa.Array) -> pa.Array:
-    """The same text column, with no bytes behind its nulls."""
+    """The same text column, its nulls as empty text."""
     column = column if pa.types.is_string(column.type) else column.cast(pa.string())
-    return pc.fill_null(column, "") if column.null_count else column
+    if not column.null_count:
+        return column
+    if not np.diff(offsets_of(column))[np.asarray(column.is_null())].any():  # as our parsers make them: nothing there
+        return pa.Array.from_buffers(pa.string(), len(column), [None, *column.buffers()[1:]], offset=column.offset)
+    return pc.fill_null(column, "")
 
 
 def owners(offsets: NDArray[np.int32], places: Ints) -> Ints:
@@ -84,14 +88,14 @@ def to_utf8(column: pa.Array, high: Ints) -> pa.Array:
     if not len(high):
         return column
     offsets = offsets_of(column)
-    return array(offsets + before(offsets, high), flat_of(column).tobytes().decode("latin-1").encode())
+    return array(offsets + before(offsets, high), str(flat_of(column).data, "latin-1").encode())
 
 
 def latin(column: pa.Array) -> tuple[Bytes, NDArray[np.int32]] | None:
     """UTF-8 as Latin-1's bytes, and where each value begins; None, when a letter is beyond Latin-1."""
     flat, offsets = flat_of(column), offsets_of(column)
     try:
-        plain = flat.tobytes().decode("utf-8").encode("latin-1")
+        plain = str(flat.data, "utf-8").encode("latin-1")
     except UnicodeEncodeError:
         return None
     if len(plain) == len(flat):
@@ -103,7 +107,7 @@ def latin(column: pa.Array) -> tuple[Bytes, NDArray[np.int32]] | None:
 def to_plain(flat: Bytes, offsets: NDArray[np.int32], page: Codepage) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """UTF-8 as plain bytes of an encoding (``UNDEFINED`` where it lacks the letter), and where each value begins."""
     heads = (flat & 0xC0) != 0x80
-    points = np.frombuffer(flat.tobytes().decode("utf-8").encode("utf-32-le"), np.uint32)
+    points = np.frombuffer(str(flat.data, "utf-8").encode("utf-32-le"), np.uint32)
     coded = page.coded[np.minimum(points, 0xFFFF)]
     coded[points > 0xFFFE] = UNDEFINED
     return coded, np.concatenate(([0], np.cumsum(heads)))[offsets].astype(np.int32)
@@ -143,18 +147,34 @@ def digits_of(values: Ints, width: int) -> Bytes:
     return out.view(np.uint8)[:, words * 4 - width :]
 
 
-POWERS = 10.0 ** np.arange(15, -1, -1)
-HIGH = 15  # digits that a sum of products of floats holds exactly
+STEPS = (  # how two digits, then two of two, then two of four become one number: factor, shift, what is kept
+    (np.uint64(10), np.uint64(8), np.uint64(0x00FF00FF_00FF00FF)),
+    (np.uint64(100), np.uint64(16), np.uint64(0x0000FFFF_0000FFFF)),
+    (np.uint64(10_000), np.uint64(32), np.uint64(0xFFFFFFFF)),
+)
 
 
 def number_of(digits: Bytes) -> Ints:
-    """``(n, width)`` digits 0 to 9 as integers; of more than 18 digits, those before them must be 0."""
-    width = digits.shape[1]
-    if width <= HIGH:
-        found: Ints = (digits.astype(np.float64) @ POWERS[16 - width :]).astype(np.int64)
-        return found
-    high = number_of(digits[:, max(0, width - 18) : width - HIGH])
-    return high * np.int64(10**HIGH) + number_of(digits[:, width - HIGH :])
+    """``(n, width)`` digits 0 to 9 as integers; of more than 18 digits, those before them must be 0.
+
+    Eight digits are one word of 64 bits, in which neighbours are added up side by side.
+    """
+    n, width = digits.shape
+    count = -(-width // 8)
+    if width % 8:
+        filled = np.zeros((n, count * 8), np.uint8)
+        filled[:, count * 8 - width :] = digits
+        digits = filled
+    words = np.array(np.ascontiguousarray(digits).view("<u8").reshape(n, count), order="F")
+    for factor, shift, kept in STEPS:
+        neighbours = words >> shift
+        words *= factor
+        words += neighbours
+        words &= kept
+    found: Ints = words[:, 0].view(np.int64)
+    for k in range(1, count):
+        found = found * np.int64(10**8) + words[:, k].view(np.int64)
+    return found
 
 
 def pairs_of(digits: Bytes) -> NDArray[np.uint16]:

@@ -88,17 +88,18 @@ class Rendered:
             yield self._task(self.structure.trailer())
 
     def _task(self, batch: pa.RecordBatch) -> Task:
-        if (unknown := kinds_of(batch, self.layout) < 0).any():
+        kinds = kinds_of(batch, self.layout)
+        if (unknown := kinds < 0).any():
             for row in np.flatnonzero(unknown).tolist():
                 self.findings.add(
                     Finding("record_type", "a record of no type that the layout has", SOURCE,
                             record=self.records + row + 1, column=1)
                 )  # fmt: skip
-            batch = batch.take(pa.array(np.flatnonzero(~unknown)))
+            batch, kinds = batch.take(pa.array(np.flatnonzero(~unknown))), kinds[~unknown]
         first = self.records
-        batch = self.structure.fill(batch, self.findings)
+        batch = self.structure.fill(batch, self.findings, kinds)
         self.records += batch.num_rows
-        return Task(batch, first)
+        return Task(batch, kinds, first)
 
 
 def _writer(target: Target) -> Writer:

@@ -218,9 +218,8 @@ class Structure:
 
     # --- on writing
 
-    def fill(self, batch: pa.RecordBatch, findings: Findings) -> pa.RecordBatch:
+    def fill(self, batch: pa.RecordBatch, findings: Findings, kinds: Kinds) -> pa.RecordBatch:
         """The same records, with the totals that are now known; one that its field has no room for is a finding."""
-        kinds = kinds_of(batch, self.layout)
         self._relations(batch, kinds, findings)
         for running in self._running:
             rows, values = self._values(running, batch, kinds)

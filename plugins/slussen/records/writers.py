@@ -39,9 +39,10 @@ class Target:
 
 @dataclass
 class Task:
-    """A batch to be written, and which of the file's records is its first, from 0."""
+    """A batch to be written, its record types by number, and which of the file's records is its first, from 0."""
 
     batch: pa.RecordBatch
+    kinds: Ints
     first: int = 0
 
 

@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 
 from slussen.errors import Findings
 from slussen.records import writing
+from slussen.records.alike import Alike, alike, apart
 from slussen.records.codepages import codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
-from slussen.records.letters import Bytes, Ints, translated
-from slussen.records.notation import NUMBERS, FieldSpec
+from slussen.records.letters import Bools, Bytes, Ints, translated
+from slussen.records.notation import FieldSpec
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
@@ -29,12 +30,13 @@ class FixedWriter(Writer):
         super().__init__(target)
         self._block: list[bytes] = []  # of the mainframe's: filled up across batches
         self._size = 0
+        self._groups = alike(self.layout.fields)
 
     def write(self, task: Task) -> Done:
         cells, findings, counts = self.cells(task)
         data = cells.tobytes()
         if self.layout.varies or self.frame in ("rdw", "vb"):
-            data = self._ragged(cells, kinds_of(task.batch, self.layout))
+            data = self._ragged(cells, task.kinds)
         if RAW in task.batch.schema.names:
             data = self._as_read(data, task.batch.column(RAW), cells.shape[1])
         return Done(data, findings, counts)
@@ -49,19 +51,19 @@ class FixedWriter(Writer):
         out = np.full((n, width + len(end)), ord(" "), np.uint8)
         for k, byte in enumerate(end):
             out[:, width + k] = byte
-        kinds = kinds_of(batch, self.layout)
+        kinds = task.kinds
         faults, counts = Faults(self, task), Counter[str]()
         columns = {name: batch.column(k) for k, name in enumerate(batch.schema.names)}
         rows_of = {name: np.flatnonzero(kinds == k) for k, name in enumerate(self.names)}
-        for f in self.layout.fields:
-            for kind, rows in self._groups(f, rows_of, n):
+        for fields in self._groups:
+            for kind, rows in self._rows(fields[0], rows_of, n):
                 if rows is None or len(rows):
-                    self._field(f, kind, rows, columns, out, faults, counts)
+                    self._fields(fields, kind, rows, columns, out, faults, counts)
         if self.page.back != bytes(range(256)) and not self.page.wide:
             out = translated(out, self.page.back)
         return out, faults.done, counts
 
-    def _groups(self, f: FieldSpec, rows_of: dict[str, Ints], n: int) -> list[tuple[str, Ints | None]]:
+    def _rows(self, f: FieldSpec, rows_of: dict[str, Ints], n: int) -> list[tuple[str, Ints | None]]:
         """The rows that have the field (None for all); apart by record type only where a constant differs."""
         if f.type == "const" and isinstance(f.value, dict):
             return [(kind, rows) for kind, rows in rows_of.items() if kind in f.value]
@@ -71,59 +73,40 @@ class FixedWriter(Writer):
             return [(kinds[0], None)]
         return [(kinds[0], np.sort(np.concatenate([rows_of[k] for k in kinds])))] if count else []
 
-    def _field(
-        self, f: FieldSpec, kind: str, rows: Ints | None, columns: dict[str, pa.Array], out: Bytes,
+    def _fields(
+        self, fields: Alike, kind: str, rows: Ints | None, columns: dict[str, pa.Array], out: Bytes,
         findings: Faults, counts: Counter[str],
     ) -> None:  # fmt: skip
+        """Write fields that are written alike into these rows (None: all)."""
+        f, n = fields[0], len(out) if rows is None else len(rows)
         if f.type in ("filler", "sign"):
             return
-        first = int(f.at) - 1
         if f.type == "const":
             constant = np.frombuffer(f.constant(kind).encode("latin-1").ljust(f.length), np.uint8)
-            _put(out, rows, first, np.broadcast_to(constant, (len(out) if rows is None else len(rows), f.length)))
+            _put(out, rows, int(f.at) - 1, np.broadcast_to(constant, (n, f.length)))
             return
-        column = columns.get(f.name)
-        if column is None:
-            column = pa.nulls(len(out) if rows is None else len(rows), pa.string())
-        elif rows is not None:
-            column = column.take(pa.array(rows))
-        which = rows
-        text = f.type in ("text", "digits") and not f.zeros and not f.codes  # of which nothing is the empty text
-        if (column.null_count and not text) or (f.required and (column.null_count or text)):
-            missing = np.asarray(column.is_null())
-            if f.required:
-                empty = missing | np.asarray(pc.fill_null(pc.equal(column, ""), False)) if pa.types.is_string(
-                    column.type) else missing  # fmt: skip
-                if empty.any():
-                    findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(empty)), rows)
-            if missing.any():
-                there = np.flatnonzero(~missing)
-                where = np.flatnonzero(missing) if rows is None else rows[missing]
-                _put(out, where, first, np.broadcast_to(self._nothing(f), (len(where), f.length)))
-                if not len(there):
-                    return
-                column = column.take(pa.array(there))
-                which = there if rows is None else rows[there]
-        written = writing.write(f, column, self.page, self.replace)
+        there = [columns[f.name] if f.name in columns else pa.nulls(len(out), pa.string()) for f in fields]
+        if len({column.type for column in there}) > 1:
+            for field in fields:
+                self._fields((field,), kind, rows, columns, out, findings, counts)
+            return
+        there = there if rows is None else [column.take(pa.array(rows)) for column in there]
+        column = there[0] if len(there) == 1 else pa.concat_arrays(there)
+        written = writing.write(fields, column, self.page, self.replace)
+        if f.required and (empty := _empty(column)).any():
+            written.faults.append(Fault("required", "a required field is empty", np.flatnonzero(empty)))
         for fault in written.faults:
-            findings.add(f, fault, which)
+            for k, mine in apart(fault, n):
+                findings.add(fields[k], mine, rows)
         for what, count in (("truncated", written.cut), ("replaced", written.replaced)):
-            if count:
-                counts[f"{what}.{f.name}"] += count
-        _put(out, which, first, written.cells)
+            if count is not None:
+                for field, found in zip(fields, count.reshape(len(fields), n).sum(axis=1).tolist(), strict=True):
+                    counts[f"{what}.{field.name}"] += found
+        for k, field in enumerate(fields):
+            _put(out, rows, int(field.at) - 1, written.cells[k])
         if written.negative is not None and (sign := self.layout.field(f.sign, kind)) is not None:
             minus = np.where(written.negative, ord("-"), ord(" ")).astype(np.uint8)[:, None]
-            _put(out, which, int(sign.at) - 1, minus)
-
-    def _nothing(self, f: FieldSpec) -> Bytes:
-        """How nothing is written, in plain bytes."""
-        home = np.frombuffer(self.page.home, np.uint8)
-        if f.usage == "packed":
-            return home[np.frombuffer(bytes(f.length - 1) + (b"\x0f" if f.sign == "none" else b"\x0c"), np.uint8)]
-        if f.usage == "binary":
-            return home[np.zeros(f.length, np.uint8)]
-        fill = "0" if f.zeros else " " if f.type in NUMBERS else f.pad
-        return np.full(f.length, ord(fill), np.uint8)
+            _put(out, rows, int(sign.at) - 1, minus)
 
     def _ragged(self, out: Bytes, kinds: Ints) -> bytes:
         """Records of several lengths, or with their descriptors."""
@@ -162,6 +145,14 @@ class FixedWriter(Writer):
         )
 
 
+def _empty(column: pa.Array) -> Bools:
+    """Which values are nothing?"""
+    found: Bools = np.asarray(column.is_null())
+    if pa.types.is_string(column.type):
+        found = found | np.asarray(pc.fill_null(pc.equal(column, ""), False))
+    return found
+
+
 def _put(out: Bytes, rows: Ints | None, first: int, cells: Bytes) -> None:
     width = cells.shape[1]
     if rows is None:
@@ -175,9 +166,9 @@ def _put(out: Bytes, rows: Ints | None, first: int, cells: Bytes) -> None:
 
 def as_written(batch: pa.RecordBatch, layout: Layout, encoding: str) -> Bytes:
     """A batch's records as the layout writes them, totals as they are: ``(n, longest)``, zeros after shorter ones."""
-    page = codepage(encoding)
-    cells, _, _ = FixedWriter(Target(layout, page, "fixed")).cells(Task(batch))
+    kinds = kinds_of(batch, layout)
+    cells, _, _ = FixedWriter(Target(layout, codepage(encoding), "fixed")).cells(Task(batch, kinds))
     if layout.varies:
-        sizes = np.array([layout.length_of(r) for r in layout.records])[kinds_of(batch, layout)]
+        sizes = np.array([layout.length_of(r) for r in layout.records])[kinds]
         cells = np.where(np.arange(layout.longest) < sizes[:, None], cells, 0).astype(np.uint8)
     return cells

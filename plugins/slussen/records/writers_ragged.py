@@ -13,7 +13,6 @@ from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
 from slussen.records.letters import Ints
 from slussen.records.notation import FieldSpec
-from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
 
@@ -58,7 +57,7 @@ class DelimitedWriter(_Ragged):
     def write(self, task: Task) -> Done:
         findings, counts = Faults(self, task), Counter[str]()
         batch = task.batch
-        kinds = kinds_of(batch, self.layout)
+        kinds = task.kinds
         lines = [""] * batch.num_rows
         for number, name in enumerate(self.names):
             rows = np.flatnonzero(kinds == number)
@@ -123,7 +122,7 @@ class TaggedWriter(_Ragged):
     def write(self, task: Task) -> Done:
         findings, counts = Faults(self, task), Counter[str]()
         batch = task.batch
-        kinds = kinds_of(batch, self.layout)
+        kinds = task.kinds
         texts: list[str] = [""] * batch.num_rows
         for number, name in enumerate(self.names):
             rows = np.flatnonzero(kinds == number)

@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.records import forms
+from slussen.records.alike import Alike
 from slussen.records.amounts import MINUS, PLUS, ZERO, zones
+from slussen.records.cells import known
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Fault
 from slussen.records.letters import (
@@ -37,7 +39,7 @@ from slussen.records.letters import (
     unscaled,
 )
 from slussen.records.moments import calendar
-from slussen.records.notation import LONGEST, FieldSpec
+from slussen.records.notation import LONGEST, NUMBERS, FieldSpec
 
 WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
@@ -46,48 +48,87 @@ FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days t
 
 @dataclass
 class Written:
-    """Cells ``(n, width)``, what was wrong, how much was cut or replaced, and which numbers are negative."""
+    """Each field's cells ``(n, length)``; by rows of the whole column, what was wrong, cut, replaced (how often), or is
+    negative.
+    """
 
-    cells: Bytes
+    cells: list[Bytes]
     faults: list[Fault] = field(default_factory=list)
-    cut: int = 0
-    replaced: int = 0
+    cut: Bools | None = None
+    replaced: Ints | None = None
     negative: Bools | None = None
 
 
-def write(f: FieldSpec, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
-    """A column without nulls as cells of the field's width."""
+def write(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
+    """The column of fields that are written alike, each field's values after the other's, as cells."""
+    f, n = fields[0], len(column) // len(fields)
+    if len(column) and column.null_count == len(column):
+        return Written([np.broadcast_to(_nothing(f, page), (n, f.length)) for f in fields])
+    missing = np.asarray(column.is_null()) if column.null_count else None
     match f.type:
         case "integer" | "decimal":
-            return _number(f, column, page)
+            cells, faults, negative = _number(f, column, page)
+            written = Written(_split(cells, n), faults, negative=negative)
         case "date" | "time" | "timestamp":
-            text, faults = moments(f, column)
-            return Written(_moment_cells(f, text), faults)
+            cells, faults = moments(f, column)
+            written = Written(_split(_moment_cells(f, cells), n), faults)
         case "boolean":
-            text = pc.if_else(column.cast(pa.bool_()), f.codes[0], f.codes[1])
-            return _text(f, text, page, {})
+            written = _texts(fields, pc.if_else(column.cast(pa.bool_()), f.codes[0], f.codes[1]), page, {})
         case _:
-            return _text(f, column, page, replace)
+            written = _texts(fields, column, page, replace)
+    if missing is not None:
+        _blank(fields, written, missing, page)
+    return written
+
+
+def _split(cells: Bytes, n: int) -> list[Bytes]:
+    return [cells[first : first + n] for first in range(0, len(cells), n)] if n else [cells]
+
+
+def _blank(fields: Alike, written: Written, missing: Bools, page: Codepage) -> None:
+    """Where there is nothing, nothing can be wrong, and it is written as the field says."""
+    for fault in written.faults:
+        kept = ~missing[fault.rows]
+        fault.rows, fault.within = fault.rows[kept], fault.within[kept] if fault.within is not None else None
+    if fields[0].type in ("text", "digits") and not fields[0].zeros:
+        return  # an empty text is that already
+    n = len(missing) // len(fields)
+    for k, f in enumerate(fields):
+        which = missing[k * n : (k + 1) * n]
+        if which.any():
+            written.cells[k] = np.where(which[:, None], _nothing(f, page), written.cells[k])
+
+
+def _nothing(f: FieldSpec, page: Codepage) -> Bytes:
+    """How nothing is written, in plain bytes."""
+    if f.usage == "packed":
+        return _own(np.frombuffer(bytes(f.length - 1) + (b"\x0f" if f.sign == "none" else b"\x0c"), np.uint8), page)
+    if f.usage == "binary":
+        return _own(np.zeros(f.length, np.uint8), page)
+    fill = "0" if f.zeros else " " if f.type in NUMBERS else f.pad
+    return np.full(f.length, ord(fill), np.uint8)
 
 
 # --- text
 
 
-def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int]:
+def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], Ints | None]:
     """Text that may be written: (the column with its replacements, what is wrong, how many letters were replaced)."""
     column = tidy(column)
     flat = flat_of(column)
     faults: list[Fault] = []
-    replaced = 0
-    if replace and flat.size and flat.max() >= 0x80:
+    replaced = None
+    highest = flat.max(initial=0)
+    if replace and highest >= 0x80:
         for letter, instead in replace.items():
-            found = int(pc.sum(pc.count_substring(column, letter)).as_py() or 0)
-            if found:
-                column, replaced = pc.replace_substring(column, letter, instead), replaced + found
+            found: Ints = pc.count_substring(column, letter).to_numpy()
+            if found.any():
+                column, replaced = pc.replace_substring(column, letter, instead), found + (
+                    0 if replaced is None else replaced)  # fmt: skip
         flat = flat_of(column)
-    if flat.size and (flat.min() < 0x20 or (flat == 0x7F).any()):
+    if flat.size and (flat.min() < 0x20 or (highest >= 0x7F and (flat == 0x7F).any())):
         _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
-    if flat.size and flat.max() >= 0x80 and (second := _c1(flat)).any():
+    if highest >= 0x80 and (second := _c1(flat)).any():
         _place(faults, "control_character", "a control character in a text", column, second)
     if f.type == "digits" and flat.size and ((flat - np.uint8(ZERO)) > 9).any():
         other = (flat - np.uint8(ZERO)) > 9
@@ -97,7 +138,7 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         if len(rows):
             faults.append(Fault("not_a_number", "a field of digits holds something else", rows))
     if f.codes and f.type != "boolean":
-        unknown = ~np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
+        unknown = ~known(f, column, flat)
         if unknown.any():
             faults.append(Fault("not_in_code_list", f"not one of {', '.join(f.codes)}", np.flatnonzero(unknown)))
     return column, faults, replaced
@@ -143,26 +184,35 @@ def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32],
     return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, faults
 
 
-def _text(f: FieldSpec, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
+def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
+    f, n = fields[0], len(column) // len(fields)
     column, faults, replaced = checked(f, column, replace)
     letters, starts, lacking = to_page(column, page)
     lengths = np.diff(starts)
-    cut = 0
-    if (long := lengths > f.length).any():
-        lacking = [x for x in lacking if x.within is not None and x.within[0] < f.length]
+    room = np.repeat(np.array([f.length for f in fields], np.int32), n)
+    cut = None
+    if (long := lengths > room).any():
+        lacking = [x for x in lacking if x.within is not None and x.within[0] < room[x.rows[0]]]
         if f.truncate:
-            cut = int(long.sum())
+            cut = long
         else:
             for row in np.flatnonzero(long).tolist():
-                message = f"{lengths[row]} characters in a field of {f.length}"
+                message = f"{lengths[row]} characters in a field of {room[row]}"
                 faults.append(Fault("too_long", message, np.array([row])))
-        kept = np.minimum(lengths, f.length)
+        lengths = np.minimum(lengths, room)
         if page.wide:
-            kept = _whole_letters(letters, starts, kept)
-        letters = letters[spread(starts[:-1].astype(np.int64), kept.astype(np.int64))]
-        starts = np.concatenate(([0], np.cumsum(kept))).astype(np.int32)
-    padded = (pc.ascii_lpad if f.right else pc.ascii_rpad)(array(starts, letters), f.length, f.pad)
-    return Written(flat_of(padded).reshape(-1, f.length), faults + lacking, cut, replaced)
+            lengths = _whole_letters(letters, starts, lengths)
+        letters = letters[spread(starts[:-1].astype(np.int64), lengths.astype(np.int64))]
+        starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    cells = []
+    for k, mine in enumerate(fields):
+        first, last = k * n, (k + 1) * n
+        there = letters[starts[first] : starts[last]]
+        if not (lengths[first:last] == mine.length).all():
+            pad = pc.ascii_lpad if f.right else pc.ascii_rpad
+            there = flat_of(pad(array(starts[first : last + 1], letters), mine.length, f.pad))
+        cells.append(there.reshape(n, mine.length))
+    return Written(cells, faults + lacking, cut, replaced)
 
 
 def _whole_letters(flat: Bytes, starts: NDArray[np.int32], kept: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -197,8 +247,9 @@ def whole(f: FieldSpec, column: pa.Array) -> tuple[Ints, list[Fault]]:
         return values, [Fault("too_long", message, np.array(wrong, np.int64))]
 
 
-def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
-    values, faults = whole(f, column)
+def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> tuple[Bytes, list[Fault], Bools]:
+    """Numbers as cells of the field's length, what is wrong, and which are negative; nothing as 0."""
+    values, faults = whole(f, pc.fill_null(column, pa.scalar(0, column.type)) if column.null_count else column)
     negative = values < 0
     size = np.abs(values)
     if len(size) and size.min() < 0:  # the one number that has no positive
@@ -207,7 +258,7 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
     if f.sign == "none" and any_negative:
         faults.append(Fault("sign", "negative in an unsigned field", np.flatnonzero(negative)))
     if f.usage == "binary":
-        return Written(_binary(f, values, faults, page), faults)
+        return _binary(f, values, faults, page), faults, negative
     signed = f.usage == "display" and (f.sign == "trailing" or (f.sign == "leading" and (any_negative or f.plus)))
     if len(size) and not _fits(size, f.digits - signed).all():
         room = np.full(len(values), f.digits)
@@ -218,7 +269,7 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
             message = f"the number has more digits than the field's {f.digits}"
             faults.append(Fault("too_long", message, np.flatnonzero(~fits)))
     if f.usage == "packed":
-        return Written(_packed(f, size, negative, page), faults)
+        return _packed(f, size, negative, page), faults, negative
     width = f.length
     if f.sign == "trailing":
         cells = np.empty((len(values), width), np.uint8)
@@ -239,7 +290,7 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> Written:
         cells[:, -1] = _own(signed, page)
     if f.pad != "0" or not f.right:
         cells = _unfilled(f, np.ascontiguousarray(cells), negative)
-    return Written(cells, faults, negative=negative)
+    return cells, faults, negative
 
 
 def _fits(size: Ints, digits: int) -> Bools:
@@ -299,16 +350,16 @@ def _own(raw: NDArray[Any], page: Codepage) -> Bytes:
 
 
 def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
-    """Dates or times in the field's form, ``(n, len(form))``."""
+    """Dates or times in the field's form, ``(n, len(form))``; nothing as any of them."""
     faults: list[Fault] = []
     if f.type == "timestamp":
-        seconds = column.cast(pa.timestamp("s")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        seconds = _counted(column, pa.timestamp("s"), pa.int64())
         days, within = seconds // 86400, seconds % 86400
     elif f.type == "date":
-        days = column.cast(pa.date32()).cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.int64)
+        days = _counted(column, pa.date32(), pa.int32())
         within = np.zeros(len(column), np.int64)
     else:
-        within = column.cast(pa.time32("s")).cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.int64)
+        within = _counted(column, pa.time32("s"), pa.int32())
         days = np.zeros(len(column), np.int64)
     first, last = (int(d.astype(np.int64)) for d in (FIRST, LAST))
     if (
@@ -332,6 +383,13 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
     for name, (start, end) in spans.items():
         cells[:, start:end] = digits_of(parts[name], end - start)
     return cells, faults
+
+
+def _counted(column: pa.Array, kind: pa.DataType, number: pa.DataType) -> Ints:
+    """Days or seconds, nothing as 0."""
+    counted = column.cast(kind).cast(number)
+    found: NDArray[Any] = (counted.fill_null(0) if counted.null_count else counted).to_numpy(zero_copy_only=False)
+    return found.astype(np.int64)
 
 
 def _parts(days: Ints, within: Ints) -> dict[str, Ints]:
@@ -391,7 +449,8 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
     elif f.type == "boolean":
         there, faults = pc.if_else(column.drop_null(), f.codes[0], f.codes[1]), []
     else:
-        there, faults, replaced = checked(f, column.drop_null(), replace)
+        there, faults, letters = checked(f, column.drop_null(), replace)
+        replaced = int(letters.sum()) if letters is not None else 0
         lengths = np.asarray(pc.utf8_length(there))
         if (long := lengths > f.length).any():
             if f.truncate:
