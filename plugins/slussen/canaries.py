@@ -74,7 +74,7 @@ class Scan:
         self._tail = b""
         self._read = 0
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes | bytearray) -> None:
         border = self._tail + chunk[:LONGEST]  # of what begins in one chunk and ends in the next
         for data, start in ((border, self._read - len(self._tail)), (chunk, self._read)):
             for at in self._finds(data):
@@ -82,7 +82,7 @@ class Scan:
         self._read += len(chunk)
         self._tail = (self._tail + chunk[-LONGEST:])[-LONGEST:]
 
-    def _finds(self, data: bytes) -> Iterator[int]:
+    def _finds(self, data: bytes | bytearray) -> Iterator[int]:
         """Where a prefix begins: one look at every fourth byte, whatever the number of prefixes."""
         for first in range(0, len(data) - 3, PIECE):
             words = np.frombuffer(data, "<u4", min(PIECE, len(data) - first) // 4, first)
@@ -93,7 +93,7 @@ class Scan:
                     if at >= 0 and data.startswith(prefix, at):
                         yield at
 
-    def _confirm(self, data: bytes, at: int, offset: int) -> None:
+    def _confirm(self, data: bytes | bytearray, at: int, offset: int) -> None:
         """A prefix is there: is the whole value? (If not yet, it comes again with the next chunk.)"""
         for form, values in self._values:
             if data.startswith(values, at) and (form, offset) not in self._seen and len(self.hits) < MOST:

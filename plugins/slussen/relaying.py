@@ -51,14 +51,14 @@ class Relayed:
             raise CallError(f"{integration.key}: {integration.persons} needs to know whom the register protects")
         self._protected = protected or ()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | bytearray]:
         with self.reopen() as payload:
             if not self._taken:
                 yield from self._converted(payload)
                 return
             yield from self._converted(_stream(self._edited(payload)))
 
-    def _converted(self, stream: BinaryIO) -> Iterator[bytes]:
+    def _converted(self, stream: BinaryIO) -> Iterator[bytes | bytearray]:
         source, target = self.integration.source, self.integration.target
         if source.encoding == target.encoding:
             while chunk := stream.read(CHUNK):

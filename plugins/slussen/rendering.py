@@ -134,7 +134,7 @@ def _conserved(ledger: Ledger, manifest: Manifest, taken: Counts) -> None:
         )
 
 
-def _pour(integration: Integration, chunks: Iterable[bytes], sink: Writer) -> Scan | None:
+def _pour(integration: Integration, chunks: Iterable[bytes | bytearray], sink: Writer) -> Scan | None:
     """Write the chunks, looking for canaries in the same pass where the policy keeps protected persons in."""
     from slussen.canaries import Canaries
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from slussen.records.columns import Fault
-from slussen.records.letters import Bytes, array, slice_of
+from slussen.records.letters import Bytes, array
 from slussen.records.notation import SIGNS, FieldSpec
 
 Alike = tuple[FieldSpec, ...]
@@ -47,8 +47,14 @@ class Cells:
     @classmethod
     def of(cls, fields: Alike, block: Bytes) -> Cells:
         """These fields of a block of records."""
-        parts = [slice_of(block, int(f.at) - 1, f.length).reshape(-1) for f in fields]
-        return cls(fields, len(block), parts[0] if len(parts) == 1 else np.concatenate(parts))
+        n = len(block)
+        flat = np.empty(n * sum(f.length for f in fields), np.uint8)
+        start = 0
+        for f in fields:
+            first, item = int(f.at) - 1, f"V{f.length}"  # as items: twice as fast as byte by byte
+            flat[start : start + n * f.length].view(item)[:] = block[:, first : first + f.length].view(item)[:, 0]
+            start += n * f.length
+        return cls(fields, n, flat)
 
     @property
     def matrix(self) -> Bytes:

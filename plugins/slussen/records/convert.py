@@ -15,7 +15,7 @@ import numpy as np
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import BOM, NOTHING, UNDEFINED, Replacements, codepage
 from slussen.records.detect import Sample
-from slussen.records.parallel import Hash
+from slussen.records.parallel import Chunk, Hash
 
 CHUNK = 1 << 20
 ASK = "ask the sender which encoding the file is in"
@@ -57,7 +57,7 @@ class Converted:
     def source_sha256(self) -> str:
         return self._source_hash.hexdigest() if self._source_hash is not None else ""
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Chunk]:
         wide = self.source.wide or self.target.wide
         if self.target.name == "utf-8-sig":
             yield self._out(BOM)
@@ -66,7 +66,7 @@ class Converted:
         if self.findings and (verdict := self._sample.verdict()) is not None:
             self.findings.first(Finding("wrong_encoding", str(verdict), f"{ASK}, and declare it"))
 
-    def _out(self, chunk: bytes) -> bytes:
+    def _out(self, chunk: Chunk) -> Chunk:
         if self._hash is not None:
             self._hash.update(chunk)
         self.written += len(chunk)
@@ -81,15 +81,15 @@ class Converted:
 
     # --- one byte for one
 
-    def _by_table(self) -> Iterator[bytes]:
+    def _by_table(self) -> Iterator[Chunk]:
         table, lost, sentinel = self._table()
         while chunk := self._read():
             # bytearray's translate is twice as fast as bytes'.
-            made: bytes | bytearray = bytearray(chunk).translate(table)
+            made: Chunk = bytearray(chunk).translate(table)
             if lost and sentinel in made:
                 made = self._repaired(chunk, made, lost)
             self._advance(chunk)
-            yield bytes(made)
+            yield made
 
     def _table(self) -> tuple[bytes, bytes, bytes]:
         """The table, the bytes that have no place in the target, and the one byte that the table makes of them.
@@ -201,10 +201,10 @@ class Converted:
     # --- where
 
     def _advance(self, chunk: bytes) -> None:
-        feed = bytes([self._feed])
-        if lines := chunk.count(feed):
+        # (NumPy counts bytes eight times as fast as bytes do.)
+        if lines := int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == self._feed)):
             self._line += lines
-            self._line_start = self.bytes + chunk.rindex(feed) + 1
+            self._line_start = self.bytes + chunk.rindex(bytes([self._feed])) + 1
         self.bytes += len(chunk)
 
     def _find(self, chunk: bytes, place: int, point: int) -> None:

@@ -92,10 +92,6 @@ def _exactly(f: FieldSpec, form: str, cells: Bytes) -> Column:
     else:
         products = (digits.astype(np.float32) @ _weights(form)).astype(np.int32)
         part = {name: np.ascontiguousarray(products[:, k]) for k, name in enumerate(spans)}
-    blank = (cells == BLANK).all(axis=1) if not sound.all() else np.zeros(len(cells), np.bool_)
-    zeros = np.zeros(len(cells), np.bool_)
-    if f.type != "time" or f.empty == "zeros":
-        zeros = (cells == ZERO).all(axis=1)
     values: NDArray[Any] = np.zeros(0, np.int32)
     if "hh" in spans:
         minute, second = part.get("mm", 0), part.get("ss", 0)
@@ -105,7 +101,15 @@ def _exactly(f: FieldSpec, form: str, cells: Bytes) -> Column:
         days, right = _days(f, part)
         sound &= right
         values = days.astype(np.int64) * 86400 + values if f.type == "timestamp" else days
-    empty = blank | zeros
+    empty = np.zeros(len(cells), np.bool_)
+    if f.type == "time" and f.empty == "zeros":
+        empty = (cells == ZERO).all(axis=1)
+    if not sound.all():  # neither blanks nor, of a date, zeros are sound
+        odd = np.flatnonzero(~sound)
+        rest = cells[odd]
+        empty[odd] |= (rest == BLANK).all(axis=1)
+        if f.type != "time":
+            empty[odd] |= (rest == ZERO).all(axis=1)
     bad = ~sound & ~empty
     faults = []
     if bad.any():
