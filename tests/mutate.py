@@ -23,10 +23,13 @@ from random import Random
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("plugins/slussen/records")
 SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one that is about speed alone
-TESTS = tuple(
+TESTS = tuple(  # the quickest to notice first
     f"tests/test_{name}.py"
-    for name in ("writing", "broken", "traps", "layouts", "records", "oncall", "files", "fields", "tools")
-)
+    for name in (
+        "writing", "broken", "records", "traps", "posts", "layouts", "oncall", "files", "fields", "relays", "tools",
+        "zips",
+    )
+)  # fmt: skip
 LONGEST = 400  # seconds; a mutant that never ends is dead
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
