@@ -19,27 +19,22 @@ B = TypeVar("B")
 Chunk = bytes | bytearray
 AHEAD = 3  # blocks that are worked on or wait to be taken
 GATHERED = 3 << 20  # bytes that are hashed at a time
-_pool: ThreadPoolExecutor | None = None
+_pools: dict[str, ThreadPoolExecutor] = {}
 
 
-def pool() -> ThreadPoolExecutor:
-    """The threads of this process: two that work on blocks, two that hash."""
-    global _pool
-    if _pool is None:
+def pool(of: str) -> ThreadPoolExecutor:
+    """Two of this process's threads for each kind of work: a third at blocks would only take the others' turns."""
+    if not _pools:
         import pyarrow as pa
 
         # Arrow's own allocator keeps for each thread what it gave back; with the system's a task needs a fifth less.
         pa.set_memory_pool(pa.system_memory_pool())
-        _pool = ThreadPoolExecutor(4, "records")
-    return _pool
+    if of not in _pools:
+        _pools[of] = ThreadPoolExecutor(2, of)
+    return _pools[of]
 
 
-def _forget() -> None:
-    global _pool
-    _pool = None
-
-
-os.register_at_fork(after_in_child=_forget)  # a child has none of its parent's threads
+os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
 
 
 def ordered(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
@@ -52,7 +47,7 @@ def ordered(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         return
     try:
         for item in chain(first, coming):
-            waiting.append(pool().submit(work, item))
+            waiting.append(pool("blocks").submit(work, item))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -82,7 +77,7 @@ class Hash:
             return
         self._given.append(self._gathered)
         self._gathered, self._size = [], 0
-        self._running.append(pool().submit(self._next))
+        self._running.append(pool("hashes").submit(self._next))
         if len(self._running) > AHEAD:
             self._running.popleft().result()
 
