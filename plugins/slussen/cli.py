@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from slussen import cli_answers, cli_messages, cli_payloads, cli_probe, cli_records, settings
+from slussen import cli_answers, cli_layouts, cli_messages, cli_payloads, cli_probe, cli_records, settings
+from slussen.cli_printing import Json, print_json, terminal
 from slussen.errors import ContentError, SlussenError
 
 if TYPE_CHECKING:
@@ -28,13 +29,9 @@ app = typer.Typer(
 )
 book_app = typer.Typer(help="The ledger: every interchange, and the proof that nobody altered it.")
 app.add_typer(book_app, name="ledger")
-cli_records.add_to(app)
-cli_answers.add_to(app)
-cli_messages.add_to(app)
-cli_payloads.add_to(app)
-cli_probe.add_to(app)
+for part in (cli_records, cli_layouts, cli_answers, cli_messages, cli_payloads, cli_probe):
+    part.add_to(app)
 
-Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 COLOURS = {
     "delivered": "green", "delivered (inferred)": "yellow", "acknowledged": "green", "merged": "green",
     "held": "yellow", "unknown": "yellow", "quarantined": "red", "rejected": "red", "missed": "red", "skipped": "dim",
@@ -64,7 +61,7 @@ def integrations(as_json: Json = False) -> None:
 
     found = [row.as_dict() for row in rows()]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = Table("key", "TEIS", "what", "DAG", "schedule", "from", "to", "layout", "encoding", "persons")
     for r in found:
@@ -75,7 +72,7 @@ def integrations(as_json: Json = False) -> None:
             r["key"], r["teis"], r["title"], r["dag_id"], r["schedule"], source, target, r["layout"], encoding,
             r["persons"],
         )  # fmt: skip
-    _console().print(table)
+    terminal().print(table)
 
 
 @book_app.callback(invoke_without_command=True)
@@ -94,9 +91,9 @@ def ledger(
     found = _ledger().interchanges(integration)
     found = [i for i in found if not state or i.state == state]
     if as_json:
-        _print_json([interchange_dict(i) for i in found])
+        print_json([interchange_dict(i) for i in found])
         return
-    _console().print(interchange_table(found))
+    terminal().print(interchange_table(found))
 
 
 @book_app.command()
@@ -107,12 +104,12 @@ def verify(as_json: Json = False) -> None:
     """
     result = _ledger().verify()
     if as_json:
-        _print_json({"ok": result.ok, "events": result.events, "first_bad": result.first_bad_seq,
+        print_json({"ok": result.ok, "events": result.events, "first_bad": result.first_bad_seq,
                      "reason": result.reason})  # fmt: skip
     elif result.ok:
-        _console().print(f"[green]whole:[/] {result.events} events, each with the hash of the one before")
+        terminal().print(f"[green]whole:[/] {result.events} events, each with the hash of the one before")
     else:
-        _console().print(
+        terminal().print(
             f"[red]broken[/] at event {result.first_bad_seq}: {result.reason}. "
             "Next: compare with the last backup; nothing from this event on is proof"
         )
@@ -135,9 +132,9 @@ def show(
         )
         raise typer.Exit(2)
     if as_json:
-        _print_json([event_dict(e) for e in events])
+        print_json([event_dict(e) for e in events])
         return
-    console = _console()
+    console = terminal()
     table = Table("event", "at (UTC)", "what", "details", title=interchange, title_justify="left")
     for e in events:
         table.add_row(str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}", e.kind, _details(e))
@@ -187,15 +184,6 @@ def _ledger() -> Ledger:
     from slussen.ledger import Ledger
 
     return Ledger(settings.database())
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
 def _details(e: Event) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from slussen.cli_printing import Json, print_json, terminal
 from slussen.errors import CallError
 
 if TYPE_CHECKING:
     from slussen.catalogue import Planned
     from slussen.ledger import Ledger
 
-Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 Key = Annotated[str, typer.Argument(metavar="[KEY]", help="Only this integration.")]
 At = Annotated[str, typer.Option("--at", metavar="TIME", help="As of this Stockholm time; now, if not said.")]
 COLOURS = {"red": "red", "amber": "yellow", "green": "green"}
@@ -49,17 +47,17 @@ def schedule(
     rows = catalogue.rows()
     runs = catalogue.planned([catalogue.only(rows, key)] if key else rows, start, end)
     if as_json:
-        _print_json([planned_dict(run) for run in runs])
+        print_json([planned_dict(run) for run in runs])
         return
     table = Table("day", "from", "to", "integration", "DAG")
     previous = None
     for day, line in _lines(runs):
         table.add_row("" if day == previous else f"{day:%a %Y-%m-%d}", *line, end_section=False)
         previous = day
-    _console().print(table)
+    terminal().print(table)
     by_hand = [r.key for r in rows if r.timetable is None and key in ("", r.key)]
     if by_hand:
-        _console().print(f"by hand: {', '.join(by_hand)}", highlight=False)
+        terminal().print(f"by hand: {', '.join(by_hand)}", highlight=False)
 
 
 def today(
@@ -77,7 +75,7 @@ def today(
     now = _moment(at)
     found = [s for s in standings(catalogue.rows(), _ledger(), now) if s.open or not only_open]
     if as_json:
-        _print_json([s.as_dict() for s in found])
+        print_json([s.as_dict() for s in found])
         return
     title = f"{local(now):%A %Y-%m-%d %H:%M}"
     table = Table("integration", "state", "since", "slack", "expected", "next", "why", title=title)
@@ -91,9 +89,9 @@ def today(
             _short(s.next, now) if s.next else s.row.schedule,
             s.note,
         )
-    _console().print(table)
+    terminal().print(table)
     counts = {c: sum(s.colour == c for s in found) for c in COLOURS}
-    _console().print(", ".join(f"[{COLOURS[c]}]{n} {c}[/]" for c, n in counts.items()), highlight=False)
+    terminal().print(", ".join(f"[{COLOURS[c]}]{n} {c}[/]" for c, n in counts.items()), highlight=False)
 
 
 def why(
@@ -112,9 +110,9 @@ def why(
     row = catalogue.only(catalogue.rows(), key)
     answer = answer_to(row, _ledger(), _moment(at), _day(on) if on else None)
     if as_json:
-        _print_json(answer.as_dict())
+        print_json(answer.as_dict())
         return
-    console = _console()
+    console = terminal()
     console.print(f"[bold]{key}[/] {answer.day:%A %Y-%m-%d}: {row.integration.title}", highlight=False)
     for chapter in answer.chapters:
         name = chapter.interchange or (f"{local(chapter.start):%H:%M}" if chapter.start else key)
@@ -134,16 +132,16 @@ def obligations(at: At = "", as_json: Json = False) -> None:
     now = _moment(at)
     found = owed(catalogue.rows(), _ledger(), now)
     if as_json:
-        _print_json([o.as_dict(now) for o in found])
+        print_json([o.as_dict(now) for o in found])
         return
     table = Table("integration", "interchange", "what", "age", "due", "next")
     for o in found:
         colour = "red" if o.overdue(now) else "green"
         due = f"[{colour}]{local(o.due):%Y-%m-%d %H:%M}[/]" if o.due else ""
         table.add_row(o.integration, o.interchange, o.what, _span(now - o.since), due, o.next_step)
-    _console().print(table)
+    terminal().print(table)
     late = sum(o.overdue(now) for o in found)
-    _console().print(f"{len(found)} owed, {late} over their term", highlight=False)
+    terminal().print(f"{len(found)} owed, {late} over their term", highlight=False)
 
 
 def docs(
@@ -166,7 +164,7 @@ def docs(
     for file, text in stale.items():
         if not check:
             file.write_text(text, encoding="utf-8")
-        _console().print(
+        terminal().print(
             f"docs/{file.name}: {'not current, see `make docs`' if check else 'made anew'}", highlight=False
         )
     raise typer.Exit(1 if stale and check else 0)
@@ -269,12 +267,3 @@ def _ledger() -> Ledger:
     from slussen.ledger import Ledger
 
     return Ledger(settings.database())
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from slussen import settings
+from slussen.cli_printing import Json, print_json, terminal
 
 if TYPE_CHECKING:
     from slussen.probing import Probe
@@ -25,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 def probe(
     partner: Annotated[str, typer.Argument(metavar="PARTNER", help="A connection, or a system of the catalogue.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Try all that a delivery needs at a partner: log in, write, verify, rename, delete; certificate, clock, room.
 
@@ -43,19 +42,14 @@ def probe(
     settings.use_connections()
     done = [try_all(one) for one in find(partner, rows())]
     if as_json:
-        typer.echo(json.dumps([d.as_dict() for d in done], ensure_ascii=False, indent=2))
+        print_json([d.as_dict() for d in done])
     else:
         for d in done:
-            _console().print(_table(d))
+            terminal().print(_table(d))
     ledger = Ledger(settings.database())
     for d in done:
         keep(ledger, d, version())
     raise typer.Exit(1 if any(d.verdict == "failed" for d in done) else 0)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
 
 
 def _table(d: Probe) -> Table:

@@ -1,4 +1,4 @@
-"""The command line's records part: look into a file, compare, convert, and keep layouts in order.
+"""The command line's records part: look into a file, compare, parse, render, convert.
 
 Exit codes: 0 fine, 1 the data is at fault (or two files differ), 2 the call is.
 """
@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from slussen.cli_printing import Json, Out, print_json, sink, terminal
 from slussen.errors import CallError
 
 if TYPE_CHECKING:
@@ -24,14 +25,10 @@ if TYPE_CHECKING:
     from slussen.tools.diff import Diff
     from slussen.tools.propose import Proposal
 
-layout_app = typer.Typer(help="Layouts: their pages, whether they are right, what a change alters.")
-
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The file.")]
 LayoutName = Annotated[str, typer.Option("--layout", "-l", help="A layout of include/formats, or a YAML file.")]
 Encoding = Annotated[str, typer.Option("--encoding", "-e", help="Its encoding; the format's usual one, if not said.")]
 Frame = Annotated[str, typer.Option(help="fixed, lf, crlf, rdw or vb; the format's usual one, if not said.")]
-Out = Annotated[Path | None, typer.Option("-o", "--output", help="Where to; standard output, if not said.")]
-Json = Annotated[bool, typer.Option("--json", help="Plain JSON for machines.")]
 Reveal = Annotated[bool, typer.Option(help="Show personal data too.")]
 Replace = Annotated[str, typer.Option(help="A table of include/replacements, for letters that the target lacks.")]
 
@@ -40,7 +37,6 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     for command in (peek, diff, parse, render, convert):
         app.command()(command)
-    app.add_typer(layout_app, name="layout")
 
 
 def peek(
@@ -74,9 +70,9 @@ def peek(
 
     found = tool.peek(opened(file, layout, encoding, frame), record or 0)
     if as_json:
-        _print_json(tool.as_dict(found, reveal=reveal))
+        print_json(tool.as_dict(found, reveal=reveal))
     else:
-        _console().print(tool.shown(found, reveal=reveal), highlight=False, soft_wrap=True)
+        terminal().print(tool.shown(found, reveal=reveal), highlight=False, soft_wrap=True)
     wrong = found.findings if not record else (found.record.findings if found.record else [])
     raise typer.Exit(1 if wrong else 0)
 
@@ -86,11 +82,11 @@ def _proposed(file: Path, as_json: bool) -> None:
 
     found = propose(file)
     if as_json:
-        _print_json([vars(p) | {"share": round(p.share, 4)} for p in found])
+        print_json([vars(p) | {"share": round(p.share, 4)} for p in found])
     elif found:
-        _console().print(_proposals(found))
+        terminal().print(_proposals(found))
         best = found[0]
-        _console().print(
+        terminal().print(
             f"next: slussen peek {file} --layout {best.layout} --frame {best.frame} --encoding {best.encoding}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
@@ -134,14 +130,14 @@ def diff(
     other = opened(b, layout, encoding_b or encoding, frame_b or frame)
     found = tool.diff(one, other, tuple(k for k in key.split(",") if k), reveal=reveal)
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
     else:
         _differences(found)
     raise typer.Exit(0 if found.same else 1)
 
 
 def _differences(found: Diff) -> None:
-    console = _console()
+    console = terminal()
     colour = "green" if found.same else "red"
     console.print(
         f"[{colour}]{'the same' if found.same else 'different'}[/]: {found.equal:,} records equal"
@@ -204,7 +200,7 @@ def parse(
         raise CallError("--raw keeps the bytes of fixed and delimited records; a tagged record is many lines")
     findings = Findings()
     table = tables.Table(source, findings, raw=raw)
-    with _sink(output) as out:
+    with sink(output) as out:
         n = tables.write(table, to, out)
     if not findings and not table.uncanonical:
         table.uncanonical = tables.written_otherwise(source)
@@ -258,7 +254,7 @@ def render(
         if not rendered.records and not found.file.may_be_empty and not findings:
             findings.add(Finding("empty_file", f"no records, and {found.name} may not be empty", "look at the table"))
     if as_json:
-        _print_json(_summary(findings, records=rendered.records, bytes=rendered.bytes, sha256=rendered.sha256,
+        print_json(_summary(findings, records=rendered.records, bytes=rendered.bytes, sha256=rendered.sha256,
                              totals=rendered.totals))  # fmt: skip
     else:
         _told(rendered.records, findings, table)
@@ -294,7 +290,7 @@ def convert(
             for chunk in converted:
                 out.write(chunk)
     if as_json:
-        _print_json(_summary(findings, bytes=converted.bytes, source_sha256=converted.source_sha256,
+        print_json(_summary(findings, bytes=converted.bytes, source_sha256=converted.source_sha256,
                              written=converted.written, sha256=converted.sha256,
                              replaced=dict(converted.replaced)))  # fmt: skip
         raise typer.Exit(1 if findings else 0)
@@ -309,169 +305,7 @@ def convert(
     raise typer.Exit(1 if findings else 0)
 
 
-# --- layouts
-
-
-@layout_app.command("check")
-def layout_check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="LAYOUT...", help="All, if none is named.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Are the layouts right? File, line and reason of each that isn't.
-
-    Example:
-
-        slussen layout check
-    """
-    from slussen.records import layout as layouts
-
-    rows: list[dict[str, Any]] = []
-    for name in names or layouts.names():
-        try:
-            found = layouts.load(name)
-        except layouts.UnknownLayout:
-            raise
-        except CallError as error:
-            rows.append({"layout": name, "ok": False, "reason": str(error)})
-        else:
-            rows.append({"layout": found.name, "ok": True, "kind": found.kind, "length": found.length or None,
-                         "records": list(found.records), "fields": len(found.fields), "status": found.status,
-                         "version": found.version})  # fmt: skip
-    if as_json:
-        _print_json(rows)
-    else:
-        table = Table("layout", "kind", "bytes", "record types", "fields", "status", "")
-        for r in rows:
-            if r["ok"]:
-                size = f"{r['length']:,}" if r["length"] else ""
-                kinds = ", ".join(r["records"])
-                table.add_row(r["layout"], r["kind"], size, kinds, str(r["fields"]), r["status"], "[green]right[/]")
-            else:
-                table.add_row(r["layout"], "", "", "", "", "", f"[red]{r['reason']}[/]")
-        _console().print(table)
-    raise typer.Exit(0 if all(r["ok"] for r in rows) else 1)
-
-
-@layout_app.command("doc")
-def layout_doc(
-    names: Annotated[list[str] | None, typer.Argument(metavar="LAYOUT...", help="All, if none is named.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A folder, a page for each layout.")] = None,
-) -> None:
-    """A page for each layout: what it is, a drawing of its positions, a table of its fields.
-
-    Examples:
-
-        slussen layout doc agresso_cs15
-
-        slussen layout doc -o docs/layouts
-    """
-    from slussen.records import layout as layouts
-    from slussen.tools.document import page
-
-    for name in names or layouts.names():
-        found = layouts.load(name)
-        if output is None:
-            typer.echo(page(found))
-        else:
-            output.mkdir(parents=True, exist_ok=True)
-            (output / f"{found.name}.md").write_text(page(found), encoding="utf-8")
-            typer.echo(output / f"{found.name}.md")
-
-
-@layout_app.command("impact")
-def layout_impact(
-    name: Annotated[str, typer.Argument(metavar="LAYOUT")],
-    old: Annotated[Path | None, typer.Option(help="The layout as it was; the last commit's, if not said.")] = None,
-    payload: Annotated[Path | None, typer.Option(help="A file to try it on, besides the last payloads.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Which integrations use a layout, and what a change alters in the bytes of their last payloads.
-
-    Example:
-
-        slussen layout impact agresso_cs15
-    """
-    from slussen.catalogue import rows
-    from slussen.records import layout as layouts
-    from slussen.tools import impact
-
-    new = layouts.load(name)
-    was = impact.before(new.name, old)
-    found = [impact.of(row.integration, was, new) for row in rows() if row.integration.layout == new.name]
-    if payload is not None:
-        if not payload.is_file():
-            raise CallError(f"there is no file {payload}")
-        one = impact.Impact(payload.name)
-        impact.compare(was, new, payload, was.file.usual.encoding, was.file.usual.frame, one)
-        found.append(one)
-    if as_json:
-        _print_json([i.as_dict() for i in found])
-    elif not found:
-        typer.echo(f"no integration uses {new.name}")
-    else:
-        table = Table("integration", "last interchange", "records", "changed", "bytes", "fields", "findings")
-        for i in found:
-            told = i.why_not or ", ".join(f"{f} {n:,}" for f, n in i.fields.most_common(8)) or "no change"
-            size = " → ".join(dict.fromkeys((f"{i.bytes_before:,}", f"{i.bytes_after:,}")))
-            wrong = ", ".join(f"{r} {n:,}" for r, n in i.findings.most_common())
-            table.add_row(i.integration, i.interchange, f"{i.records:,}", f"{i.records_changed:,}", size, told, wrong)
-        _console().print(table)
-    raise typer.Exit(1 if any(i.findings for i in found) else 0)
-
-
-@layout_app.command("import-copybook")
-def layout_import(
-    copybook: Annotated[Path, typer.Argument(metavar="COPYBOOK", help="COBOL data descriptions.")],
-    name: Annotated[str, typer.Option(help="The layout's name; the file's, if not said.")] = "",
-    output: Out = None,
-) -> None:
-    """A COBOL copybook as a layout, to be looked over.
-
-    Example:
-
-        slussen layout import-copybook KIRPOST.cpy -o include/formats/kirpost.yaml
-    """
-    from slussen.tools.copybook import UNKNOWN, layout_of
-
-    if not copybook.is_file():
-        raise CallError(f"there is no file {copybook}")
-    try:
-        text = layout_of(copybook.read_text(encoding="utf-8"), name or copybook.stem.lower().replace("-", "_"))
-    except CallError as error:
-        raise CallError(f"{copybook.name}: {error}") from None
-    except UnicodeDecodeError:
-        raise CallError(f"{copybook.name} is no UTF-8 text: convert it first") from None
-    with _sink(output) as out:
-        out.write(text.encode())
-    if UNKNOWN in text:
-        Console(stderr=True).print(
-            "several record types: say by which field's value each is known (when:), then `slussen layout check`",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-
-
-@layout_app.command("schema")
-def layout_schema() -> None:
-    """The JSON Schema of layouts, for editors (include/formats/schema.json)."""
-    from slussen.records.notation import schema_json
-
-    typer.echo(schema_json(), nl=False)
-
-
 # --- in and out
-
-
-@contextmanager
-def _sink(output: Path | None) -> Iterator[BinaryIO]:
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with output.open("wb") as out:
-            yield out
-    except OSError as error:
-        raise CallError(f"{output}: {error.strerror}") from None
 
 
 @contextmanager
@@ -522,15 +356,3 @@ def _changed(totals: dict[str, int]) -> None:
     told = ", ".join(f"{k} {n:,}" for k, n in totals.items() if k.startswith(("replaced.", "truncated.")))
     if told:
         Console(stderr=True).print(f"[yellow]changed:[/] {told}", highlight=False)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
-
-
-__all__ = ["add_to"]
