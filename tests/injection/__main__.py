@@ -10,8 +10,6 @@ A seed plays the same again: ``python -m tests.injection --level 1 --setting "a 
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 import tempfile
 import time
@@ -103,7 +101,7 @@ def schedules(*, quick: bool, samples: int, seed: int) -> list[str]:
 def injections(protocols: list[str], count: int, seed: int) -> list[str]:
     """L2: so many injections in all, over two processes."""
     from sandbox.postgres import Server
-    from tests.injection.play import inject
+    from tests.injection.play import begin, inject
 
     table = Table("protocol", "scenario", *(*WHATS, "all", "s"), title="L2: real servers, a fault after any byte")
     wrong: list[str] = []
@@ -135,12 +133,6 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
     table.add_row("all", "", *[""] * len(WHATS), f"{total:,}", f"{len(wrong)} bad")
     console.print(table)
     return wrong
-
-
-def begin(home: str) -> None:
-    """In each process: libraries tell of every connection that is broken."""
-    logging.disable()
-    os.environ["SLUSSEN_HOME"] = home
 
 
 WHATS = ("drop", "reset", "swallow", "half", "delay", "flip", "kill", "full")

@@ -7,6 +7,7 @@ hashes every appearance of a final name; of half of the files it is also the rec
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import resource
 import signal
@@ -271,6 +272,12 @@ def _forked(attempt: Callable[[], bool], fault: Kill | Full) -> tuple[bool, bool
     if code == OTHER:
         raise RuntimeError("it failed in a way that doesn't pass")
     return code == ENDED, code != ENDED
+
+
+def begin(home: str) -> None:
+    """In each process: libraries tell of every connection that is broken. (A process can't find what ``__main__`` has.)"""
+    logging.disable()
+    os.environ["SLUSSEN_HOME"] = home
 
 
 def inject(
