@@ -275,7 +275,7 @@ def _forked(attempt: Callable[[], bool], fault: Kill | Full) -> tuple[bool, bool
 
 
 def begin(home: str) -> None:
-    """In each process: libraries tell of every connection that is broken. (A process can't find what ``__main__`` has.)"""
+    """In each process of the pool: libraries tell of every connection that is broken."""
     logging.disable()
     os.environ["SLUSSEN_HOME"] = home
 
