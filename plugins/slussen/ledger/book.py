@@ -7,8 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -19,7 +18,7 @@ import psycopg
 from slussen.database import Connection, connect
 from slussen.errors import TechnicalError, describe, redacted
 from slussen.ledger.chain import Verification, verify
-from slussen.ledger.states import Interchange, fold
+from slussen.ledger.states import Event, Interchange, fold
 
 COLUMNS = "seq, at, stream, integration, kind, data"
 PAUSES = (0.2, 1.0, 3.0)  # seconds before an append whose connection broke is tried again
@@ -40,18 +39,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 class Conflict(TechnicalError):
     """Something else happened to the interchange first: read its events again and decide anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the ledger; ``at`` is UTC."""
-
-    seq: int
-    at: datetime
-    stream: str
-    integration: str
-    kind: str
-    data: Mapping[str, Any]
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from slussen.ledger.book import Event
+from slussen.ledger.states import Event
 
 if TYPE_CHECKING:
     from slussen.integration import Integration

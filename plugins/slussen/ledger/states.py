@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from slussen.ledger.book import Event
+from typing import Any
 
 # What an event makes of its interchange. Not listed: events that change no state (numbered, archived, repeated …).
 STATES = {
@@ -35,6 +32,18 @@ STATES = {
 SETTLED = frozenset({"delivered", "delivered (inferred)", "merged"})
 # What a receipt says besides itself: what was read was delivered, and what was answered was read.
 IMPLIES = {"delivery": ("delivery",), "read": ("read", "delivery"), "answer": ("answer", "read", "delivery")}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the ledger; ``at`` is UTC."""
+
+    seq: int
+    at: datetime
+    stream: str
+    integration: str
+    kind: str
+    data: Mapping[str, Any]
 
 
 @dataclass(slots=True)
