@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
-from slussen.records import cells
 from slussen.records.codepages import Codepage
 from slussen.records.layout import Layout
-from slussen.records.letters import Bools, Bytes, Ints, flat_of, offsets_of, to_utf8
-from slussen.records.notation import MOMENTS, NUMBERS, FieldSpec
-from slussen.records.ragged import AGAIN, LineStart, Located, Offsets, Pieces
+from slussen.records.letters import Bools, Ints
+from slussen.records.notation import FieldSpec
+from slussen.records.ragged import AGAIN, Located, Offsets, Pieces
+from slussen.records.table import Table
 
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
 CODE = 5  # bytes of a term's code
@@ -144,16 +143,18 @@ class Posts:
         passed_over = [k for k, name in terms.openers.items() if name not in layout.records and counts[k + 1]]
         if passed_over:
             unknown += int((is_term & (place >= 0) & np.isin(state, passed_over)).sum())
-        table = _Table(self, located, order, bounds)
+        table = Table(self, located, order, bounds)
         heads = self.starts[opens]
         batches = [table.batch(layout.counted, heads, np.arange(1, total + 1), None, post - 1, state == -1)]
         for opener, name in terms.openers.items():
             if name not in layout.records:
                 continue
-            begins = ((key == opener) & (state == opener)).astype(np.int32)
-            which = np.flatnonzero(begins)
+            which = order[bounds[opener] : bounds[opener + 1]]
+            which = which[state[which] == opener]
             if not len(which):
                 continue
+            begins = np.zeros(len(place), np.int32)
+            begins[which] = 1
             owner = post[which]
             first = np.concatenate(([True], owner[1:] != owner[:-1]))
             begin = np.maximum.accumulate(np.where(first, np.arange(len(which)), 0))
@@ -258,8 +259,10 @@ class Posts:
 
     def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
         """A post that another begins in, or that the data end in, never ended."""
-        marks = np.sort(np.concatenate((opens, closes)))
-        is_open = np.isin(marks, opens, assume_unique=True)
+        edges = np.zeros(len(post), np.int8)
+        edges[opens], edges[closes] = 1, -1
+        marks = np.flatnonzero(edges)
+        is_open = edges[marks] > 0
         following = np.concatenate((is_open[1:], [True]))
         for mark in marks[is_open & following].tolist():
             self.find("unclosed_record", f"the post has no {self.main.closes}", ENDLESS, record=int(post[mark]),
@@ -289,97 +292,3 @@ class Posts:
             self.findings.count(rule, 1)
         else:
             self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
-
-
-def _is_sound(flat: Bytes, page: Codepage) -> bool:
-    """Are plain bytes all letters of Latin-1, and none a control character?"""
-    if not len(flat) or flat.min() < 0x20:
-        return not len(flat)
-    signed = flat.view(np.int8)  # of which 80 to 9F are the lowest, and 7F is the highest
-    if page.wide:
-        return bool(signed.min() >= 0 and signed.max() < 0x7F)
-    return bool(signed.min() >= 0xA0 - 256 and signed.max() < 0x7F and not (flat == page.special).any())
-
-
-class _Table:
-    """A block's terms, sorted: ``order`` are the lines, term by term; ``bounds`` where each term's begin."""
-
-    def __init__(self, posts: Posts, located: Located, order: Ints, bounds: Ints) -> None:
-        self.posts, self.located, self.order, self.bounds = posts, located, order, bounds
-        self.values = located.pieces.column(order[bounds[0] :])  # all terms' values, one after the other
-        self.dollars = b"$" in posts.data
-        flat, counts = flat_of(self.values), np.diff(bounds)
-        self.sound = _is_sound(flat, posts.page)
-        self.high = np.flatnonzero(flat >= 0x80) if self.sound else np.empty(0, np.int64)
-        self.longest = np.zeros(len(counts), np.int32)  # by term
-        some = np.flatnonzero(counts)
-        if len(some):
-            lengths = np.diff(offsets_of(self.values))
-            self.longest[some] = np.maximum.reduceat(lengths, bounds[some] - bounds[0])
-
-    def batch(
-        self, kind: str, heads: Offsets, numbers: Ints, group: Ints | None, row: NDArray[np.int32], here: Bools
-    ) -> pa.RecordBatch:
-        """The rows of one record type: of each term its lines, of each line the row that it belongs to."""
-        columns = {}
-        all_here = bool(here.all())
-        for place, f in self.posts.terms.of[kind]:
-            lines = every = self.order[self.bounds[place] : self.bounds[place + 1]]
-            if not all_here:
-                lines = lines[here[lines]]
-            if not len(lines) and not f.required:
-                continue
-            rows = row[lines]
-            which = self._by_row(f, kind, lines, rows, numbers)
-            whole = len(lines) == len(every) and not (rows[1:] == rows[:-1]).any()
-            taken = self._spread(place, rows, len(heads)) if whole else self.located.pieces.column(which)
-            if self.dollars and (nothing := np.asarray(pc.equal(taken, "$"))).any():
-                taken, whole = pc.if_else(nothing, "", taken), False
-            column = self._sound(place, f, taken) if whole else None
-            if column is None:
-                column = self.located.column(f, kind, which, numbers, self._line_start(which, heads), taken)
-            columns[f.name] = column
-        return self.posts.assembled(kind, columns, heads, numbers, group)
-
-    def _sound(self, place: int, f: FieldSpec, taken: pa.Array) -> pa.Array | None:
-        """A term's column when nothing is wrong with it; None when something may be: then it is looked at closely.
-
-        What is asked of single bytes has been asked once, of all terms' values.
-        """
-        if not self.sound or self.longest[place] > f.length or f.type in (*MOMENTS, *NUMBERS):
-            return None
-        offsets = np.frombuffer(self.values.buffers()[1], np.int32)
-        first, last = (int(offsets[self.bounds[k] - self.bounds[0]]) for k in (place, place + 1))
-        high = self.high[slice(*np.searchsorted(self.high, (first, last)))] - first
-        if len(high) and (f.type != "text" or f.check):
-            return None
-        found = cells.read_text(f, to_utf8(taken, high), self.posts.page, lambda _: b"", printable=True)
-        return None if found.faults or (f.required and found.empty is not None) else found.values
-
-    def _spread(self, place: int, rows: NDArray[np.int32], n: int) -> pa.Array:
-        """A term's values in their rows, "" in the others: nothing is copied, those have no bytes."""
-        first = int(self.bounds[place] - self.bounds[0])
-        if len(rows) == n:
-            return self.values.slice(first, n)
-        there = np.zeros(n + 1, np.int32)
-        there[rows + 1] = 1
-        offsets = np.frombuffer(self.values.buffers()[1], np.int32)[np.cumsum(there) + first]
-        return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), self.values.buffers()[2]])
-
-    def _line_start(self, which: Ints, heads: Offsets) -> LineStart:
-        """Where a row's line begins; its record's first, if it has none."""
-        return lambda row: int(self.posts.starts[which[row]] if which[row] >= 0 else heads[row])
-
-    def _by_row(self, f: FieldSpec, kind: str, lines: Ints, rows: NDArray[np.int32], numbers: Ints) -> Ints:
-        """The line of each row, -1 where it has none; of two the last, and that is a finding."""
-        n = len(numbers)
-        twice = rows[1:] == rows[:-1]
-        if len(lines) == n and not twice.any():
-            return lines  # every row has one, and they are in order
-        which = np.full(n, -1, np.int64)
-        which[rows] = lines
-        posts = self.posts
-        for r in np.unique(rows[1:][twice]).tolist():
-            posts.find("twice", "a term stands twice in its post", AGAIN, record=int(numbers[r]), record_type=kind,
-                       field=f.name, offset=posts.at + int(posts.starts[which[r]]))  # fmt: skip
-        return which
