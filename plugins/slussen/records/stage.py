@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import select
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "stage"
 STATISTICS = 10  # a sample of 3,000 rows tells the planner enough of a stage, in a tenth of the time
-BATCH = 4 << 20  # bytes of CSV to a batch
+BATCH = 2 << 20  # bytes of CSV to a batch: Arrow reads up to 32 of them ahead
 PIECE = 2 << 20  # bytes of a batch that are encoded at a time
 CHUNK = 1 << 18  # bytes of rows that are taken at a time
 TYPES = {
@@ -118,6 +119,8 @@ class _CopyOut(io.RawIOBase):
     def __init__(self, connection: Connection, query: str) -> None:
         self._connection, self._pq = connection, connection.pgconn
         self._rest = memoryview(b"")
+        self._answers = select.poll()
+        self._answers.register(self._pq.socket, select.POLLIN)
         self._ended = True
         result = self._pq.exec_(f"copy ({query}) to stdout (format csv)".encode())
         if result.status != ExecStatus.COPY_OUT:
@@ -137,14 +140,18 @@ class _CopyOut(io.RawIOBase):
 
     def _rows(self) -> bytes:
         """Some rows; nothing at the end."""
-        rows, size = [], 0
-        while not self._ended and size < CHUNK:
-            n, row = self._pq.get_copy_data(0)
-            if n < 0:
-                self._end()
-            else:
-                rows.append(row)
+        rows: list[bytes | memoryview] = []
+        take, keep, size = self._pq.get_copy_data, rows.append, 0  # each once a row, and there are millions
+        while size < CHUNK and not self._ended:
+            n, row = take(1)
+            if n > 0:
+                keep(row)
                 size += n
+            elif n == 0:  # libpq's own waiting would keep the interpreter's lock, and all of our threads wait too
+                self._answers.poll()
+                self._pq.consume_input()
+            else:
+                self._end()
         return b"".join(rows)
 
     def _end(self) -> None:
