@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
@@ -19,10 +18,11 @@ from slussen.records.codepages import Codepage
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
 from slussen.records.notation import FieldSpec
-from slussen.records.ragged import AGAIN, LineStart, Located, Pieces
+from slussen.records.ragged import AGAIN, Located, Offsets, Pieces
+from slussen.records.table import Table
 
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
-FIVE = np.uint64(0xFF_FFFF_FFFF)  # of eight bytes the first five: a term's code
+CODE = 5  # bytes of a term's code
 BITS = 12  # of the codes' hash
 OUTSIDE = np.int16(-2)
 Places = NDArray[np.int16]
@@ -57,7 +57,11 @@ class Terms:
             self.openers[place], self.closers[place + 1] = name, name
             place += 2
         self.count = place
-        self._hashed({int.from_bytes(word(page, code), "little"): k for code, k in codes.items()})
+        # As many of the prefix' bytes as fill up eight with the code are looked up with it; ``head`` are the others.
+        self.prefix = word(page, layout.file.prefix)
+        self.head, tail = self.prefix[: CODE - 8], self.prefix[CODE - 8 :]
+        self._mask = np.uint64((1 << 8 * (len(tail) + CODE)) - 1)
+        self._hashed({int.from_bytes(tail + word(page, c), "little"): k for c, k in codes.items() if len(c) == CODE})
 
     def _hashed(self, codes: Mapping[int, int]) -> None:
         """A table in which each code has a slot of its own, found by multiplying."""
@@ -75,8 +79,9 @@ class Terms:
         found: Ints = ((keys * factor) >> np.uint64(64 - BITS)).view(np.int64)
         return found
 
-    def places(self, keys: NDArray[np.uint64]) -> Places:
-        """The place of each code, -1 for one that the layout doesn't have."""
+    def places(self, words: NDArray[np.uint64]) -> Places:
+        """The place of each prefix and code (eight bytes from after ``head``), -1 for what the layout doesn't have."""
+        keys = words & self._mask
         slots = self._slots(keys, self._factor)
         return np.where(self._keys.take(slots) == keys, self._places.take(slots), np.int16(-1))
 
@@ -86,15 +91,18 @@ def word(page: Codepage, text: str) -> bytes:
     return text.encode() if page.wide else bytes(page.byte(c) for c in text)
 
 
-def lines_of(raw: NDArray[np.uint8]) -> tuple[Ints, Ints]:
+def lines_of(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Where each line starts and ends, without its line end."""
+    raw = np.frombuffer(data, np.uint8)
     feeds = np.flatnonzero(raw == 0x0A)
-    starts = np.concatenate(([0], feeds + 1))
-    ends = np.concatenate((feeds, [len(raw)]))
-    if starts[-1] == len(raw):
+    ends = np.empty(len(feeds) + 1, np.int32)
+    ends[:-1], ends[-1] = feeds, len(data)
+    starts = np.zeros(len(ends), np.int32)
+    np.add(ends[:-1], 1, out=starts[1:])
+    if starts[-1] == len(data):
         starts, ends = starts[:-1], ends[:-1]
-    if (raw == 0x0D).any():
-        ends = ends - ((ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D))
+    if b"\r" in data:
+        ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D)
     return starts, ends
 
 
@@ -105,46 +113,48 @@ class Posts:
         self.layout, self.page, self.terms, self.data, self.at = layout, page, terms, data, at
         self.main = layout.records[layout.counted]
         self.findings = Findings(limit)
-        self.starts, self.ends = lines_of(np.frombuffer(data, np.uint8))
+        self.starts, self.ends = lines_of(data)
         padded = data + bytes(16)
+        self.bytes = np.frombuffer(padded, np.uint8)
         self.words = np.ndarray((len(data) + 8,), "<u8", padded, strides=(1,))  # eight bytes from any place
 
     def read(self) -> Read:
         if not self.main.opens:
             return self._single()
         layout, terms, main = self.layout, self.terms, self.main
-        prefix = word(self.page, layout.file.prefix)
-        lines = np.arange(len(self.starts))
-        is_term = self._begin(prefix, lines) & (self.ends - self.starts >= len(prefix) + 5)
+        place, is_term, unknown = self._places()
         others = np.flatnonzero(~is_term)
         opens, closes = others[self._are(main.opens, others)], others[self._are(main.closes, others)]
-        opened = np.zeros(len(lines), np.int32)
+        opened = np.zeros(len(place), np.int32)
         opened[opens] = 1
         post: NDArray[np.int32] = np.cumsum(opened, dtype=np.int32)  # 1 for the first post's lines; 0 before it
         total = len(opens)
         self._unclosed(opens, closes, post)
         self._strangers(others, opens, closes, post)
-        place = np.where(is_term, terms.places(self.words[self.starts + len(prefix)] & FIVE), np.int16(-1))
         state = self._groups(place, opens, closes, post)
         self._unexpected(np.flatnonzero(is_term & (state == OUTSIDE)), post)
-        pieces = Pieces(self.data, self.page, np.minimum(self.starts + len(prefix) + 6, self.ends), self.ends)
-        located = Located(pieces, self.at, self.findings)
-        passed_over = [k for k, name in terms.openers.items() if name not in layout.records]
-        unknown = int((is_term & ((place < 0) | np.isin(state, passed_over))).sum())
+        values = np.minimum(self.starts + np.int32(len(terms.prefix) + CODE + 1), self.ends)
+        located = Located(Pieces(self.data, self.page, values, self.ends), self.at, self.findings)
         # The lines of each term, found by one sort instead of a look at all lines for every term.
         key = place if total and opens[0] == 0 else np.where(post > 0, place, np.int16(-1))
         order = np.argsort(key, kind="stable")
-        bounds = np.cumsum(np.bincount(key + 1, minlength=terms.count + 1))
-        table = _Table(self, located, order, bounds)
+        counts = np.bincount(key + 1, minlength=terms.count + 1)
+        bounds = np.cumsum(counts)
+        passed_over = [k for k, name in terms.openers.items() if name not in layout.records and counts[k + 1]]
+        if passed_over:
+            unknown += int((is_term & (place >= 0) & np.isin(state, passed_over)).sum())
+        table = Table(self, located, order, bounds)
         heads = self.starts[opens]
         batches = [table.batch(layout.counted, heads, np.arange(1, total + 1), None, post - 1, state == -1)]
         for opener, name in terms.openers.items():
             if name not in layout.records:
                 continue
-            begins = ((key == opener) & (state == opener)).astype(np.int32)
-            which = np.flatnonzero(begins)
+            which = order[bounds[opener] : bounds[opener + 1]]
+            which = which[state[which] == opener]
             if not len(which):
                 continue
+            begins = np.zeros(len(place), np.int32)
+            begins[which] = 1
             owner = post[which]
             first = np.concatenate(([True], owner[1:] != owner[:-1]))
             begin = np.maximum.accumulate(np.where(first, np.arange(len(which)), 0))
@@ -153,6 +163,20 @@ class Posts:
             batches.append(table.batch(name, self.starts[which], owner.astype(np.int64), group, row, state == opener))
         self.findings.kept.sort(key=lambda f: f.offset or 0)
         return Read(batches, total, self.findings, unknown)
+
+    def _places(self) -> tuple[Places, Bools, int]:
+        """Each line's place, -1 if it has none; which lines are terms; how many of them the layout doesn't have."""
+        terms, prefix = self.terms, self.terms.prefix
+        place = terms.places(self.words[self.starts + len(terms.head)])
+        for k, byte in enumerate(terms.head):
+            other = self.bytes[self.starts + k] != byte
+            if other.any():
+                place[other] = -1
+        is_term = place >= 0
+        rest = np.flatnonzero(~is_term)
+        unknown = rest[self._begin(prefix, rest) & (self.ends[rest] - self.starts[rest] >= len(prefix) + CODE)]
+        is_term[unknown] = True
+        return place, is_term, len(unknown)
 
     def _single(self) -> Read:
         """Posts of one line each."""
@@ -170,17 +194,16 @@ class Posts:
         return Read([self.assembled(self.layout.counted, columns, starts, rows + 1, None)], len(which), self.findings)
 
     def assembled(
-        self, kind: str, columns: dict[str, pa.Array], heads: Ints, numbers: Ints, group: Ints | None
+        self, kind: str, columns: dict[str, pa.Array], heads: Offsets, numbers: Ints, group: Ints | None
     ) -> pa.RecordBatch:
         n = len(heads)
         columns["record_no"] = pa.array(numbers, pa.int64())
-        columns["byte_offset"] = pa.array(self.at + heads, pa.int64())
+        columns["byte_offset"] = pa.array(heads + np.int64(self.at), pa.int64())
         columns["record_type"] = pa.repeat(pa.scalar(kind), n)
         columns["group_no"] = pa.array(group if group is not None else np.zeros(n, np.int64), pa.int64())
         schema = self.layout.schema
-        return pa.RecordBatch.from_arrays(
-            [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in schema], schema=schema
-        )
+        nulls = {t: pa.nulls(n, t) for t in {c.type for c in schema if c.name not in columns}}
+        return pa.RecordBatch.from_arrays([columns.get(c.name, nulls.get(c.type)) for c in schema], schema=schema)
 
     # --- lines
 
@@ -208,13 +231,15 @@ class Posts:
 
     def _groups(self, place: Places, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> Places:
         """The group that each line stands in, by its opener's place; -1 for none, ``OUTSIDE`` for no post."""
-        marks = place >= len(self.terms.fields)
-        marks[opens] = marks[closes] = True
-        which = np.flatnonzero(marks)
+        first = len(self.terms.fields)  # an opener's place; its closer comes next, then the next opener
+        marks = place >= first
+        posts = np.zeros(len(place), np.int8)
+        posts[opens], posts[closes] = 1, -1
+        which = np.flatnonzero(marks | (posts != 0))
         mark = place[which]
-        opening = np.isin(mark, list(self.terms.openers))
-        closing = np.isin(mark, list(self.terms.closers))
-        opened, closed = np.isin(which, opens), np.isin(which, closes)
+        opening = (mark >= first) & ((mark - first) % 2 == 0)
+        closing = (mark >= first) & ~opening
+        opened, closed = posts[which] > 0, posts[which] < 0
         last = np.maximum.accumulate(np.where(opened | closed, np.arange(len(which)), -1))
         inside = (last >= 0) & opened[np.maximum(last, 0)] if len(which) else opened
         states = np.where(inside, np.where(opening, mark, np.int16(-1)), OUTSIDE)
@@ -234,8 +259,10 @@ class Posts:
 
     def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
         """A post that another begins in, or that the data end in, never ended."""
-        marks = np.sort(np.concatenate((opens, closes)))
-        is_open = np.isin(marks, opens, assume_unique=True)
+        edges = np.zeros(len(post), np.int8)
+        edges[opens], edges[closes] = 1, -1
+        marks = np.flatnonzero(edges)
+        is_open = edges[marks] > 0
         following = np.concatenate((is_open[1:], [True]))
         for mark in marks[is_open & following].tolist():
             self.find("unclosed_record", f"the post has no {self.main.closes}", ENDLESS, record=int(post[mark]),
@@ -265,61 +292,3 @@ class Posts:
             self.findings.count(rule, 1)
         else:
             self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
-
-
-class _Table:
-    """A block's terms, sorted: ``order`` are the lines, term by term; ``bounds`` where each term's begin."""
-
-    def __init__(self, posts: Posts, located: Located, order: Ints, bounds: Ints) -> None:
-        self.posts, self.located, self.order, self.bounds = posts, located, order, bounds
-        self.values = located.pieces.column(order[bounds[0] :])  # all terms' values, one after the other
-        self.dollars = b"$" in posts.data
-
-    def batch(
-        self, kind: str, heads: Ints, numbers: Ints, group: Ints | None, row: NDArray[np.int32], here: Bools
-    ) -> pa.RecordBatch:
-        """The rows of one record type: of each term its lines, of each line the row that it belongs to."""
-        columns = {}
-        all_here = bool(here.all())
-        for place, f in self.posts.terms.of[kind]:
-            lines = every = self.order[self.bounds[place] : self.bounds[place + 1]]
-            if not all_here:
-                lines = lines[here[lines]]
-            if not len(lines) and not f.required:
-                continue
-            rows = row[lines]
-            which = self._by_row(f, kind, lines, rows, numbers)
-            whole = len(lines) == len(every) and not (rows[1:] == rows[:-1]).any()
-            taken = self._spread(place, rows, len(heads)) if whole else self.located.pieces.column(which)
-            if self.dollars and (nothing := np.asarray(pc.equal(taken, "$"))).any():
-                taken = pc.if_else(nothing, "", taken)
-            columns[f.name] = self.located.column(f, kind, which, numbers, self._line_start(which, heads), taken)
-        return self.posts.assembled(kind, columns, heads, numbers, group)
-
-    def _spread(self, place: int, rows: NDArray[np.int32], n: int) -> pa.Array:
-        """A term's values in their rows, "" in the others: nothing is copied, those have no bytes."""
-        first = int(self.bounds[place] - self.bounds[0])
-        if len(rows) == n:
-            return self.values.slice(first, n)
-        there = np.zeros(n + 1, np.int32)
-        there[rows + 1] = 1
-        offsets = np.frombuffer(self.values.buffers()[1], np.int32)[np.cumsum(there) + first]
-        return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), self.values.buffers()[2]])
-
-    def _line_start(self, which: Ints, heads: Ints) -> LineStart:
-        """Where a row's line begins; its record's first, if it has none."""
-        return lambda row: int(self.posts.starts[which[row]] if which[row] >= 0 else heads[row])
-
-    def _by_row(self, f: FieldSpec, kind: str, lines: Ints, rows: NDArray[np.int32], numbers: Ints) -> Ints:
-        """The line of each row, -1 where it has none; of two the last, and that is a finding."""
-        n = len(numbers)
-        twice = rows[1:] == rows[:-1]
-        if len(lines) == n and not twice.any():
-            return lines  # every row has one, and they are in order
-        which = np.full(n, -1, np.int64)
-        which[rows] = lines
-        posts = self.posts
-        for r in np.unique(rows[1:][twice]).tolist():
-            posts.find("twice", "a term stands twice in its post", AGAIN, record=int(numbers[r]), record_type=kind,
-                       field=f.name, offset=posts.at + int(posts.starts[which[r]]))  # fmt: skip
-        return which

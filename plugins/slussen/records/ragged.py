@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records import cells
@@ -18,6 +19,7 @@ from slussen.records.columns import Fault
 from slussen.records.letters import Ints, array
 from slussen.records.notation import FieldSpec
 
+Offsets = NDArray[np.int32] | Ints  # in a block
 LineStart = Callable[[int], int]  # by row
 AGAIN = "correct it at the sender, and have the file sent again"
 
@@ -28,19 +30,20 @@ class Pieces:
     Of ``doubled`` two in a value stand for one.
     """
 
-    def __init__(self, raw: bytes, page: Codepage, starts: Ints, ends: Ints, doubled: bytes = b"") -> None:
+    def __init__(self, raw: bytes, page: Codepage, starts: Offsets, ends: Offsets, doubled: bytes = b"") -> None:
         self.raw, self.page, self.doubled = raw, page, doubled
-        plain = raw if page.plain == bytes(range(256)) else bytearray(raw).translate(page.plain)
         self.starts, self.ends = starts, ends
         offsets = np.empty(2 * len(starts) + 3, np.int32)
         offsets[:-3:2], offsets[1:-3:2] = starts, ends
         offsets[-3:] = len(raw)  # one that is always empty, for rows that have no value
-        self._column = array(offsets, plain)
+        self._column = array(offsets, raw if _is_plain(raw, page) else bytearray(raw).translate(page.plain))
         self._none = 2 * len(starts)
 
     def column(self, which: Ints) -> pa.Array:
         """These values, one after the other; -1 is none."""
-        return self._column.take(pa.array(np.where(which < 0, self._none, 2 * which)))
+        places = which.astype(np.int32) * np.int32(2)
+        places[which < 0] = self._none
+        return self._column.take(pa.array(places))
 
     def own(self, which: int) -> bytes:
         """A value's own bytes."""
@@ -56,6 +59,14 @@ class Pieces:
             for before in self.own(which)[:within]:
                 start += before == self.doubled[0]
         return min(start + within, max(int(self.ends[which]) - 1, start))  # (a quote that isn't doubled is a fault)
+
+
+def _is_plain(raw: bytes, page: Codepage) -> bool:
+    """Are these bytes plain as they are? Windows-1252 differs from Latin-1 in 80 to 9F alone, which are rare."""
+    other = [byte for byte, plain in enumerate(page.plain) if byte != plain]
+    if other and other[0] >= 0x80:
+        return bool(np.frombuffer(raw, np.int8).min(initial=0) > other[-1] - 256)  # of signed bytes 80 is the lowest
+    return not other
 
 
 class Located:

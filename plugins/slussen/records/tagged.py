@@ -188,7 +188,7 @@ class TaggedReader:
         known = [w for spec in layout.records.values() for w in (spec.opens, spec.closes, spec.line)]
         elsewhere = {self._bytes(w) for w in (*file, *known) if w.startswith("#")} - set(here)
         seen: set[bytes] = set()
-        starts, ends = lines_of(np.frombuffer(data, np.uint8))
+        starts, ends = lines_of(data)
         for start, stop in zip(starts.tolist(), ends.tolist(), strict=True):
             first = data[start:stop].split(b" ", 1)[0].strip(b"\t\0\x1a")
             if first in here and first not in seen:
@@ -215,8 +215,7 @@ class TaggedReader:
                     "missing_header", f"the file begins without its {word}", "have it sent again, whole", offset=at
                 )
             return
-        raw = np.frombuffer(data, np.uint8)
-        starts, ends = lines_of(raw)
+        starts, ends = lines_of(data)
         number = self.records + (1 if kind == self.layout.trailer else 0)
         values, which = [], []
         fields = [f for f in self.layout.of(kind) if f.staged]
