@@ -46,6 +46,11 @@ class Airflow:
         """The ports that were in use, and what was taken instead."""
         return {n: (PORTS[n], p) for n, p in self.ports.items() if p != PORTS[n]}
 
+    @property
+    def scheduler(self) -> int:
+        """The scheduler's process, the parent of those that carry out tasks."""
+        return self.children[COMPONENTS.index("scheduler")].pid
+
     def start(self) -> None:
         """Bring the metadata database up to date, start the components, wait until all are healthy.
 
