@@ -183,8 +183,8 @@ class Outgoing:
     """What there is to send, and how the database is wrong.
 
     ``fresh`` makes something to send, where a row sends only what is new; ``nothing`` takes everything away where it
-    sends all. ``put`` writes a value where the receiver's ``fields`` come from; ``mend`` takes away what ``fresh`` made,
-    when it went wrong. ``ends`` is how each case must end; ``without``: cases that make no sense, and why.
+    sends all. ``put`` writes a value where the receiver's ``fields`` come from; ``mend`` takes away what ``fresh``
+    made, when it went wrong. ``ends`` is how each case must end; ``without``: cases that make no sense, and why.
     """
 
     ends: dict[str, str]
