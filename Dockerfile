@@ -14,5 +14,6 @@ COPY --chown=airflow:0 airflow_settings.yaml /opt/slussen/
 ENV PYTHONPATH=/opt/slussen/plugins:/opt/slussen \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/slussen/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/slussen/plugins \
-    TZ=UTC
+    TZ=UTC \
+    MALLOC_MMAP_THRESHOLD_=1048576
 WORKDIR /opt/slussen

@@ -12,8 +12,8 @@ help: ## What there is
 
 install: $(VENV)/.installed ## Make the environment: .venv, with the `slussen` command in it
 
-demo: $(VENV)/.installed ## Run a business day through Airflow; ONCE=1 stops everything afterwards, and says by its exit code how it went (SCALE=1)
-	$(BIN)/python -m sandbox.demo $(if $(filter 1,$(ONCE)),--once) --scale $(or $(SCALE),1)
+demo: $(VENV)/.installed ## Run a business day through Airflow; ONCE=1 stops everything afterwards, and says by its exit code how it went (SCALE=1; SCALE=full: kir and kir_mvs at two million persons, against their budget, PERSONS=2000000)
+	$(BIN)/python -m sandbox.demo $(if $(filter 1,$(ONCE)),--once) --scale $(or $(SCALE),1) $(if $(PERSONS),--persons $(PERSONS))
 
 test: $(VENV)/.installed-dev ## Run the tests, the demo's scenario among them
 	$(BIN)/python -m pytest --ignore=tests/interop

@@ -1,4 +1,4 @@
-"""kir and kir_mvs step by step, without Airflow: each step in a process of its own, as a task is.
+"""kir and kir_mvs step by step, without Airflow: each step in a process of its own, as a task is, and named as it.
 
 ``python -m benchmarks.kir --persons 2000000`` makes the population file and takes it as a durable payload; from there
 stage, gate, merge, extract, gate, render and deliver run as the tasks run them, against PostgreSQL and a z/OS-like FTP
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +25,16 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from sandbox import processes
+from sandbox.full import BUDGET, MONDAY, PERSONS
+from sandbox.stack import SEED
 from slussen import settings
 
 if TYPE_CHECKING:
     from slussen.manifest import Manifest
 
-SEED, MONDAY = 1809, date(2026, 1, 12)
 START = datetime(2026, 1, 12, 4, tzinfo=UTC)
 EXTRACT = f"kir_mvs-{START:%Y%m%dT%H%M%SZ}"
-# What each step may take at two million persons, in seconds; 180 in all, of the 240 that there are.
-BUDGET = {
-    "stage": 30, "gate": 20, "merge": 60, "extract": 25, "gate_mvs": 15, "render": 12, "deliver": 18,
-}  # fmt: skip
-MEMORY = 600  # MB, each step
 
 
 def step(name: str, home: Path) -> None:
@@ -63,27 +60,27 @@ def _work(
     name: str, kir: Any, kir_mvs: Any, manifest: Manifest, ledger: Any, store: Any, place: dict[str, Any]
 ) -> Manifest:
     match name:
-        case "stage":
+        case "kir.file.stage":
             from slussen.staging import stage_payload
 
             return stage_payload(kir, manifest, ledger, store, place["slussen"])
-        case "gate":
+        case "kir.file.gate":
             return _gate(kir, "load", manifest, ledger, place)
-        case "merge":
+        case "kir.file.merge":
             from slussen.merging import merge
 
             counts = merge(kir, manifest, ledger, source=place["slussen"], target=place["bosko"], sql=settings.SQL,
                            now=START)  # fmt: skip
             print(counts, file=sys.stderr)
             return manifest
-        case "extract":
+        case "kir_mvs.extract":
             from slussen.extraction import extract
 
             return extract(kir_mvs, EXTRACT, ledger, start=START, end=START, day=MONDAY, now=START,
                            source=place["bosko"], target=place["slussen"], sql=settings.SQL).manifest  # fmt: skip
-        case "gate_mvs":
+        case "kir_mvs.gate":
             return _gate(kir_mvs, "extract", manifest, ledger, place)
-        case "render":
+        case "kir_mvs.render":
             from slussen.rendering import render
 
             return render(kir_mvs, manifest, ledger, store, place["slussen"], day=MONDAY)
@@ -155,22 +152,13 @@ class Watch:
             with suppress(psutil.NoSuchProcess):
                 times = child.cpu_times()
                 self._used[child.pid] = times.user + times.system
-                memory += _own(child) / 1024
+                memory += processes.memory(child.pid, "RssAnon")
         self.peak = max(self.peak, memory)
-
-
-def _own(process: psutil.Process) -> int:
-    """A process's memory without shared pages, in kB."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
 
 
 def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None:
     """These steps, one after the other; the rest stands as an earlier call left it."""
-    from sandbox import ftp_server, processes
+    from sandbox import ftp_server
     from sandbox.postgres import APPLICATION, Server
     from slussen.database import migrate
 
@@ -203,9 +191,9 @@ def run(persons: int, home: Path, steps: list[str], *, console: Console) -> None
                     seconds = time.perf_counter() - began
                 whole += seconds
                 figures = (seconds, told["work"], told["cpu"], told["peak"], watch.cpu, watch.peak)
-                table.add_row(name, *(f"{f:.1f}" for f in figures), f"{BUDGET[name] * persons / 2e6:.1f}")
+                table.add_row(name, *(f"{f:.1f}" for f in figures), f"{BUDGET[name] * persons / PERSONS:.1f}")
                 console.print(f"{name}: {seconds:.1f} s, {told['records']:,} records", highlight=False)
-            table.add_row("all", f"{whole:.1f}", "", "", "", "", "", f"{sum(BUDGET.values()) * persons / 2e6:.1f}")
+            table.add_row("all", f"{whole:.1f}", "", "", "", "", "", f"{sum(BUDGET.values()) * persons / PERSONS:.1f}")
         finally:
             processes.stop([host])
     console.print(table)
@@ -234,7 +222,7 @@ def _payload(persons: int, home: Path) -> tuple[float, Manifest]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--persons", type=int, default=2_000_000)
+    parser.add_argument("--persons", type=int, default=PERSONS)
     parser.add_argument("--home", type=Path, required=True, help="a folder for everything; some 12 GB at full size")
     parser.add_argument("--steps", nargs="+", default=["payload", *BUDGET], choices=["payload", *BUDGET])
     parser.add_argument("--step", help=argparse.SUPPRESS)

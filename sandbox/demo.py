@@ -21,6 +21,7 @@ from rich.table import Table
 
 from sandbox import processes
 from sandbox.day import FIRST_BUSINESS_DAY, Day, Script, last_played, next_business_day, partners
+from sandbox.full import PERSONS, full
 from sandbox.player import Player
 from sandbox.postgres import Server
 from sandbox.proof import Key, compare, ended
@@ -31,6 +32,7 @@ from slussen.cli import COLOURS, interchange_dict
 from slussen.ledger import Interchange
 
 PEOPLE, PUPILS = 10_000, 6_000  # at SCALE=1
+FULL = "full"  # the scale of ``full.py``, and its home below the demo's
 
 
 def demo(home: Path, *, scale: float, once: bool, console: Console) -> int:
@@ -80,15 +82,11 @@ def demo(home: Path, *, scale: float, once: bool, console: Console) -> int:
         for line in wrong:
             console.print(f"[red]not as the scenario says:[/] {line}", highlight=False)
         if not once:
-            assert stack.airflow is not None
-            url, password = stack.airflow.url, stack.airflow.password
-            console.print(
-                f"\nAirflow: [bold]{url}[/]  user [bold]admin[/]  password [bold]{password}[/]\n"
+            stack.stay(
+                console,
                 f"`slussen today --at {on}T16:00`, `slussen why f30 {on}`, `slussen obligations`, `slussen ledger` and "
-                "`slussen show ID` tell more. Ctrl-C stops everything.",
-                highlight=False,
+                "`slussen show ID` tell more.",
             )
-            signal.pause()
     return 1 if wrong else 0
 
 
@@ -141,10 +139,11 @@ def _when(row: Row, on: date) -> str:
 
 
 def clean(home: Path) -> None:
-    """Stop what a demo left, and remove its database."""
-    processes.clean_up(home / "pids")
-    shutil.rmtree(Server(home).place, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    """Stop what a demo left, and remove its database; also that of a full one, whose home is in this one's."""
+    for place in (home / FULL, home):
+        processes.clean_up(place / "pids")
+        shutil.rmtree(Server(place).place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def main() -> None:
@@ -152,7 +151,8 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="stop everything afterwards; the exit code says how it went"
     )
-    parser.add_argument("--scale", default="1", help="so many times the people and pupils")
+    parser.add_argument("--scale", default="1", help=f"so many times the people and pupils; {FULL}: the register alone")
+    parser.add_argument("--persons", type=int, default=PERSONS, help=f"how many people, with --scale {FULL}")
     parser.add_argument("--clean", action="store_true", help="stop what is left, and remove the state")
     options = parser.parse_args()
 
@@ -171,7 +171,11 @@ def main() -> None:
         return
     console = Console() if sys.stdout.isatty() else Console(width=160)
     try:
-        code = demo(settings.home(), scale=float(options.scale), once=options.once, console=console)
+        if options.scale == FULL:
+            clean(settings.home() / FULL)
+            code = full(settings.home() / FULL, persons=options.persons, once=options.once, console=console)
+        else:
+            code = demo(settings.home(), scale=float(options.scale), once=options.once, console=console)
     except (RuntimeError, TimeoutError) as error:
         console.print(f"[red]{error}[/]", highlight=False)
         code = 1

@@ -26,8 +26,10 @@ COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "d
 class Player:
     """Plays groups of runs on a stack, showing what happens. ``tick`` is what the partners do meanwhile."""
 
-    def __init__(self, stack: Stack, console: Console, tick: Callable[[], object] = lambda: None) -> None:
-        self.stack, self.console, self.tick = stack, console, tick
+    def __init__(
+        self, stack: Stack, console: Console, tick: Callable[[], object] = lambda: None, limit: int = RUN_LIMIT
+    ) -> None:
+        self.stack, self.console, self.tick, self.limit = stack, console, tick, limit
         assert stack.airflow is not None
         self.airflow = stack.airflow
 
@@ -37,7 +39,7 @@ class Player:
         A *lasting* run goes on beside the groups after its own; at the end all are waited for.
 
         Raises:
-            TimeoutError: a run didn't end in five minutes.
+            TimeoutError: a run didn't end in ``limit`` seconds.
         """
         processes.wait_until(self._known, seconds=60, what="Airflow's reading of the DAG files", every=0.5)
         lasting: list[Run] = []
@@ -73,11 +75,11 @@ class Player:
                         self.airflow.answer(question, run.answer)
                         self.console.print(f"  {question['task_instance']['task_id']} asked: answered {run.answer}")
                 open_ = [run for run in open_ if self.airflow.state(run.dag, run.run_id) not in DONE]
-                if time.monotonic() - began > RUN_LIMIT:
+                if time.monotonic() - began > self.limit:
                     late = next(run for run in open_ if run not in lasting)
                     stuck = [t["task_id"] for t in tasks[late] if t["state"] in ("running", "queued", "deferred")]
                     raise TimeoutError(
-                        f"{late.dag} {late.run_id} has not ended in {RUN_LIMIT} s, "
+                        f"{late.dag} {late.run_id} has not ended in {self.limit} s, "
                         f"at {', '.join(stuck) or '?'}: see {self.stack.home / 'logs'}"
                     )
                 time.sleep(0.7)

@@ -69,6 +69,17 @@ def stop(
         process.wait()
 
 
+def memory(pid: int, what: str) -> float:
+    """A process's memory in MB as ``/proc`` tells it: ``VmHWM`` is the highest ever, ``RssAnon`` what it shares with
+    nobody. 0 when the process is gone, or there is no ``/proc``.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{what}:")), 0.0)
+
+
 def clean_up(pids: Path) -> int:
     """End what an earlier run left behind, by its file of process ids; the number of processes."""
     left: list[psutil.Process] = []

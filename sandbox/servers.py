@@ -62,8 +62,8 @@ class Servers:
     def shs(self) -> shs_node.Node:
         return shs_node.Node(self.partners / "shs")
 
-    def population(self, name: str, content: bytes) -> None:
-        """A population file comes in the mail."""
+    def population(self, name: str, content: bytes | Path) -> None:
+        """A population file comes in the mail: its bytes, or a file of any size."""
         self.x400.send(name, content, sender=X400["kir"], mailbox="KIR")
 
     def received(self, transport: str, connection: str, name: str, message: str = "") -> bytes | None:

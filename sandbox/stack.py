@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
@@ -10,9 +11,10 @@ from typing import Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from rich.console import Console
 
 from sandbox import bosko, connections, processes, school
-from sandbox.airflow import Airflow
+from sandbox.airflow import USER, Airflow
 from sandbox.postgres import APPLICATION, Server
 from sandbox.pupils import Pupils
 from sandbox.servers import Servers
@@ -75,6 +77,16 @@ class Stack:
             self.say(f"port {usual} ({what}) is in use: taking {taken}")
         self.airflow.start()
         self.say(f"Airflow is up at {self.airflow.url}")
+
+    def stay(self, console: Console, hint: str) -> None:
+        """Say where Airflow is and how to log in; everything stays up until a signal comes."""
+        assert self.airflow is not None
+        console.print(
+            f"\nAirflow: [bold]{self.airflow.url}[/]  user [bold]{USER}[/]  password [bold]{self.airflow.password}[/]\n"
+            f"{hint} Ctrl-C stops everything.",
+            highlight=False,
+        )
+        signal.pause()
 
     def stop(self) -> None:
         """Stop everything, whatever had started."""

@@ -1,13 +1,11 @@
-"""Bad input, row by row, through collection, records, gate, conversion and delivery, without Airflow.
+"""Bad files, row by row, through collection, records, gate, conversion and delivery or merge, without Airflow.
 
-One table: for each row a good file and the ways in which it comes wrong. What is bad is skipped, held or quarantined
-with findings that say where, nothing of it is delivered, and the good file after it is.
+One table (``bad_rows``): for each row a good file and the ways in which it comes wrong. What is bad is skipped, held or
+quarantined with findings that say where, nothing of it is delivered or merged, and the good file after it is.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,21 +14,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import ebcdic  # noqa: F401 (registers cp278)
+import psycopg
 import pytest
 
-from sandbox import hanna, hanna_datasets, partners
-from sandbox.population import Population
-from sandbox.pupils import Pupil, Pupils, as_registered
+from sandbox import agresso, bosko, hanna
+from sandbox.postgres import Server
 from sandbox.stack import FIRST_DAY
+from slussen import settings
 from slussen.catalogue import rows
 from slussen.collection import collect
 from slussen.delivery import Delivery, deliver, drive
 from slussen.errors import ContentError, Finding, Findings
-from slussen.history import last, last_delivered, sent
+from slussen.history import delivered, last, last_delivered, sent
 from slussen.integration import Integration
 from slussen.ledger import Ledger
 from slussen.manifest import Manifest
+from slussen.merging import merge
 from slussen.payloads import PayloadStore
 from slussen.persons import register
 from slussen.quality import suite as suites
@@ -41,126 +40,14 @@ from slussen.records.parse import Parsed
 from slussen.rendering import convert
 from slussen.staging import stage_payload
 from slussen.transports.directory import Directory
+from tests.bad_rows import CASES_IN, CASES_OUT, INCOMING, ORDERS, OUTGOING, PUPILS, REGISTER, Bad, nobody_protected
 from tests.gating import Databases, databases, superuser
+from tests.rows import Town, moment
 
 __all__ = ["databases", "superuser"]  # fixtures
-Bad = Callable[[bytes], bytes]
-REGISTER = Population.of(5, 60, FIRST_DAY)  # as tests.gating fills BoSko
-PUPILS = Pupils.of(11, 240, FIRST_DAY, REGISTER.people.values())
-COUNTRY = as_registered(PUPILS.all, REGISTER.people.values())
 NUMBER = count(1)
 LONG = timedelta(days=40)  # longer than the gate looks back for duplicates
 CLOCK = [datetime(2030, 1, 1, tzinfo=UTC)]  # goes on through all tests: they share a ledger
-
-
-# --- the rows
-
-
-def some(pupils: list[Pupil], n: int) -> list[Pupil]:
-    """All but one: each number makes another file."""
-    plain = [p for p in pupils if p.personnr not in REGISTER.people and not p.flagged]
-    return [p for p in pupils if p is not plain[n % len(plain)]]
-
-
-def nobody_protected(pupils: list[Pupil]) -> list[Pupil]:
-    """Those whom neither HANNA nor the register protects."""
-    known = {p.personnr for p in REGISTER.people.values() if p.protected}
-    return [p for p in pupils if not p.flagged and p.personnr not in known]
-
-
-def in_text(pattern: str, instead: str, encoding: str) -> Bad:
-    """Every match of this, in the file's own letters, replaced by as much."""
-
-    def change(data: bytes) -> bytes:
-        return re.sub(pattern, instead, data.decode(encoding), flags=re.MULTILINE).encode(encoding)
-
-    return change
-
-
-def in_records(length: int, *places: int) -> Bad:
-    """In each post 20 of a dataset the flags at these columns become N."""
-
-    def change(data: bytes) -> bytes:
-        out = bytearray(data)
-        for start in range(0, len(out), length):
-            if out[start : start + 2] == "20".encode("cp278"):
-                for place in places:
-                    out[start + place - 1 : start + place] = "N".encode("cp278")
-        return bytes(out)
-
-    return change
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """How a row's file is made (the nth of them), and how it comes without its flags: None, where it has none."""
-
-    good: Callable[[int], bytes]
-    name: str
-    unflagged: Bad | None = None
-    trailer: bool = True  # does the file say how long it is?
-    written_in: str = "cp1252"  # a wrong encoding; none, where bytes are passed on whatever they are
-
-
-def inack(n: int) -> bytes:
-    return hanna_datasets.inack_questions(some(PUPILS.young, n)[::2], FIRST_DAY, n)
-
-
-def questions(n: int) -> bytes:
-    return hanna.question_file([p.personnr for p in some(PUPILS.all, n)], n)
-
-
-def report(kind: str) -> Callable[[int], bytes]:
-    pupils = PUPILS.adults if kind == "VUX" else PUPILS.young
-    return lambda n: hanna_datasets.csn_report(some(pupils, n), kind, FIRST_DAY, n, 3)
-
-
-INCOMING: dict[str, Incoming] = {
-    "csn_month": Incoming(report("GYM"), "CSN.HANNA.ANDRING", in_records(150, 23)),
-    "csn_komvux": Incoming(report("VUX"), "CSN.HANNA.ANDRING", in_records(150, 23)),
-    "csn_inack": Incoming(inack, "CSN.HANNA.INACK"),
-    "csn_inack_reply": Incoming(lambda n: partners.inack_answer(inack(n), FIRST_DAY), "INACK-SVAR.DAT"),
-    "csn_report": Incoming(report("VUX"), "CSN.HANNA.RAPPORT", in_records(150, 23)),
-    "csn_report_receipt": Incoming(
-        lambda n: partners.csn_receipt(report("VUX")(n), FIRST_DAY, "with errors"), "KVITTENS.DAT"
-    ),
-    "skv": Incoming(questions, "SKV-INFIL.TXT"),
-    "skv_reply": Incoming(
-        lambda n: partners.skv_answer(questions(n).decode("cp437").encode("cp1252"), COUNTRY, FIRST_DAY),
-        "SKV-UTFIL.TXT",
-        in_text(r"^#UP (01003|01020) J\n", "", "cp1252"),
-        written_in="cp437",
-    ),
-    "infodata": Incoming(
-        lambda n: hanna_datasets.infodata_questions(some(PUPILS.all, n), FIRST_DAY, n), "IFD.HANNA.FRAGA"
-    ),
-    "infodata_reply": Incoming(
-        lambda n: partners.infodata_answer(
-            hanna_datasets.infodata_questions(some(PUPILS.all, n), FIRST_DAY, n), COUNTRY, FIRST_DAY
-        ),
-        "IFD-SVAR.DAT",
-        in_records(450, 48, 49),
-    ),
-    "statistics": Incoming(
-        lambda n: hanna.statistics_file(PUPILS.young, n), "STATISTIK.CSV", trailer=False, written_in="cp278"
-    ),
-    "volvo": Incoming(
-        lambda n: hanna.accounts_file(some(PUPILS.all, n), 5), "KONTO.CSV", trailer=False, written_in="cp437"
-    ),
-    "profdoc_hanna": Incoming(
-        lambda n: hanna.profdoc_file(some(PUPILS.young + PUPILS.adults[:5], n)),
-        "ELEVHALSA.TXT",
-        in_text(r"^(\d{12};[^;]*;[^;]*;)J;", r"\1N;", "cp437"),
-        trailer=False,
-    ),
-    "usk": Incoming(
-        lambda n: hanna.usk_file(some(PUPILS.all, n), FIRST_DAY, n), "USK.TXT",
-        in_text(r"^(20\d{12})J", r"\1N", "cp437"),
-    ),
-    "fronter": Incoming(
-        lambda n: hanna.fronter_zip(nobody_protected(some(PUPILS.all, n)), FIRST_DAY), "FRONTER.ZIP", written_in=""
-    ),
-}  # fmt: skip
 
 
 # --- the house
@@ -224,6 +111,12 @@ class House:
         state = {"fail": "quarantined", "hold": "held"}.get(report.verdict)
         if state:
             return Outcome(state, report.findings, self._received(manifest.name))
+        if integration.target.transport == "database":
+            merge(
+                integration, manifest, self.ledger, source=self.dsns[0], target=self.dsns[1], sql=settings.SQL,
+                now=self.now,
+            )  # fmt: skip
+            return Outcome("delivered", received=self._received(manifest.name))
         done = convert(integration, manifest, self.ledger, self.store, day=FIRST_DAY, protected=register(self.dsns[1]))
         # Under a name of its own: where a partner's dataset is replaced is for the tests of deliveries.
         delivery = Delivery(interchange=done.interchange, integration=integration.key, name=manifest.name,
@@ -237,9 +130,12 @@ class House:
         suite = suites.load(integration.key)
         before = last_delivered(self.ledger, integration.key, manifest.interchange)
         report = run_gate(
-            manifest=manifest, layout=layouts.load(integration.layout), policy=integration.persons, kind="relay",
-            stage_dsn=self.dsns[0], bosko_dsn=self.dsns[1], findings=[Finding(**f) for f in staged["findings"]],
-            counts=staged["counts"], previous=last(self.ledger, before, "gated"),
+            manifest=manifest, layout=layouts.load(integration.layout), policy=integration.persons,
+            kind="load" if integration.target.transport == "database" else "relay", stage_dsn=self.dsns[0],
+            bosko_dsn=self.dsns[1], findings=[Finding(**f) for f in staged["findings"]],
+            counts=staged["counts"],
+            references=delivered(self.ledger, *integration.references) if integration.references else None,
+            previous=last(self.ledger, before, "gated"),
             duties=Duties(self.now, sent(self.ledger, integration.key), reasons(integration, suite)),
         )  # fmt: skip
         self.ledger.append(
@@ -253,11 +149,35 @@ class House:
         file = self.outbox / name
         return file.read_bytes() if file.exists() else None
 
+    def theirs(self) -> list[Any]:
+        """What the receivers have: the files that were delivered, and the tables that loads are merged into."""
+        with psycopg.connect(self.dsns[1]) as connection:
+            tables = [
+                connection.execute(f"select count(*), sum(hashtextextended(t::text, 0)) from bosko.{name} t".encode())
+                for name in ("person", "relation", "citizenship", "receivable")
+            ]
+            return [sorted(f.name for f in self.outbox.iterdir()), [t.fetchone() for t in tables]]
+
+
+@pytest.fixture(scope="module")
+def town(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """Where loads are merged: nobody else's register. Its invoices have gone to Agresso."""
+    made, folder = Town(postgres, tmp_path_factory.mktemp("town")), tmp_path_factory.mktemp("agresso")
+    bosko.debit(made.owner["bosko"], FIRST_DAY)
+    for key in ("f29", "f30"):
+        (folder / f"FD-{key.upper()}-20260112-0001.txt").write_bytes(made.send(key, moment(FIRST_DAY))[1])
+    ORDERS[:] = agresso.orders(folder)
+    return made
+
 
 @pytest.fixture
-def house(databases: Databases, tmp_path: Path) -> House:
+def house(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> House:
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
+    key = getattr(request.node, "callspec", None) and request.node.callspec.params.get("key")
+    if key in declared() and declared()[key].target.transport == "database":
+        dsn = request.getfixturevalue("town").dsn
+        databases = dsn["slussen"], dsn["bosko"]
     return House(
         Ledger(databases[0]), PayloadStore(tmp_path / "payloads"), tmp_path / "in", tmp_path / "out", databases
     )
@@ -276,11 +196,11 @@ def good(key: str) -> tuple[str, bytes]:
 def spoiled(key: str, house: House, spoil: Bad) -> Outcome:
     """A bad file's outcome: whatever it is, the receiver has nothing of it."""
     name, data = good(key)
-    bad = spoil(data)
+    bad, before = spoil(data), house.theirs()
     assert bad != data
     outcome = house.takes(key, name, bad)
     assert outcome.received is None
-    assert list(house.outbox.iterdir()) == []
+    assert house.theirs() == before
     return outcome
 
 
@@ -365,17 +285,33 @@ def test_a_file_that_has_lost_all_flags_is_held(house: House, key: str) -> None:
     assert outcome.state in ("held", "quarantined")
 
 
-def test_a_file_without_flags_of_its_own_has_none_to_lose() -> None:
-    flagless = {k for k, row in INCOMING.items() if row.unflagged is None}
-    assert {k for k in flagless if layouts.load(declared()[k].layout).flag_fields} == set()
+def test_every_row_of_the_catalogue_is_tried_in_each_way_or_says_why_not() -> None:
+    assert INCOMING.keys() | OUTGOING.keys() == declared().keys()
+    assert not INCOMING.keys() & OUTGOING.keys()
+    for key, row in INCOMING.items():
+        lacking = {c for c, there in (("without flags", row.unflagged), ("in another encoding", row.written_in))
+                   if not there}  # fmt: skip
+        assert row.without.keys() == lacking <= set(CASES_IN), key
+        assert all(row.without.values())
+        assert row.unflagged or not layouts.load(declared()[key].layout).flag_fields, key
+    for key, out in OUTGOING.items():
+        assert out.ends.keys() == set(CASES_OUT), key
+        assert out.without.keys() <= set(CASES_OUT)
+        assert all(out.without.values())
+        assert ("without flags" in out.without) == (declared()[key].persons == "none"), key
 
 
 @pytest.mark.parametrize("key", INCOMING)
 def test_what_is_right_arrives_once_whatever_went_wrong_before_it(house: House, key: str) -> None:
-    i, (name, data) = declared()[key], good(key)
+    i, (name, data), before = declared()[key], good(key), house.theirs()
     assert house.takes(key, f"bad-{name}", data[: len(data) // 2 - 1]).state in ("quarantined", "held")
     outcome = house.takes(key, name, data)
     assert outcome.state == "delivered", [str(f) for f in outcome.findings]
+    if i.target.transport == "database":
+        assert house.theirs() != before
+        before = house.theirs()
+        assert (house.takes(key, f"again-{name}", data).state, house.theirs()) == ("repeated", before)
+        return
     assert outcome.received is not None
     if i.persons in ("pass", "hold") and i.source.encoding == i.target.encoding:
         assert outcome.received == data

@@ -111,6 +111,19 @@ where i.record_type = 'medborgarskap' and i.medborgarskap_land is not null and n
 analyze told_relation;
 analyze told_citizenship;
 
+-- What is told of somebody new meets nothing: it is written in bulk, in the order of its key.
+insert into bosko.relation (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
+select personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status
+from told_relation
+where is_new
+order by personnr, no;
+
+insert into bosko.citizenship (personnr, no, land, datum)
+select personnr, no, land, datum
+from told_citizenship
+where is_new
+order by personnr, no;
+
 create temporary table touched on commit drop as
 with gone as (
     delete from bosko.relation r
@@ -121,7 +134,7 @@ with gone as (
 ),
 written as (
     merge into bosko.relation r
-    using told_relation t on r.personnr = t.personnr and r.no = t.no
+    using (select * from told_relation where not is_new) t on r.personnr = t.personnr and r.no = t.no
     when not matched then
         insert (personnr, no, relation_personnr, typ, fornamn, mellannamn, efternamn, status)
         values (t.personnr, t.no, t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status)
@@ -129,7 +142,7 @@ written as (
         is distinct from (t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status) then
         update set (relation_personnr, typ, fornamn, mellannamn, efternamn, status)
             = (t.relation_personnr, t.typ, t.fornamn, t.mellannamn, t.efternamn, t.status)
-    returning t.personnr, t.is_new
+    returning t.personnr
 ),
 gone_citizenship as (
     delete from bosko.citizenship c
@@ -140,17 +153,17 @@ gone_citizenship as (
 ),
 written_citizenship as (
     merge into bosko.citizenship c
-    using told_citizenship t on c.personnr = t.personnr and c.no = t.no
+    using (select * from told_citizenship where not is_new) t on c.personnr = t.personnr and c.no = t.no
     when not matched then
         insert (personnr, no, land, datum) values (t.personnr, t.no, t.land, t.datum)
     when matched and (c.land, c.datum) is distinct from (t.land, t.datum) then
         update set (land, datum) = (t.land, t.datum)
-    returning t.personnr, t.is_new
+    returning t.personnr
 )
 select personnr from gone
-union all select personnr from written where not is_new
+union all select personnr from written
 union all select personnr from gone_citizenship
-union all select personnr from written_citizenship where not is_new;
+union all select personnr from written_citizenship;
 
 update notice n set is_changed = true from touched where touched.personnr = n.personnr and not n.is_changed;
 
