@@ -19,7 +19,19 @@ from uuid import UUID
 
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
-from slussen.transports import TIMEOUT, Entry, Message, Missing, Notice, Sink, Unknown, in_order, matches
+from slussen.transports import (
+    TIMEOUT,
+    Entry,
+    Message,
+    Missing,
+    Notice,
+    Sink,
+    Unknown,
+    in_order,
+    is_plain,
+    matches,
+    plain,
+)
 from slussen.transports.mime import Part, parse_headers, parts
 from slussen.transports.shs_label import CONFIRM, ERROR, Data, Label, management, messages, parse, render, token
 
@@ -81,11 +93,17 @@ class Shs:
                 f"SHS: our certificate, or the authority's, can't be read (errno {error.errno}). "
                 "Next: look at cert and ca of the connection"
             ) from None
-        self._http = httpx.Client(
+        self._client = httpx.Client(
             base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
         )  # fmt: skip
         self._found: dict[str, _Waiting] | None = None
+
+    @property
+    def _http(self) -> httpx.Client:
+        if self._client.is_closed:
+            raise TransportError("SHS: the connection has been closed")
+        return self._client
 
     # out
 
@@ -182,7 +200,7 @@ class Shs:
         return in_order(self._entry(n, w) for n, w in self._waiting().items() if matches(n, pattern))
 
     def stat(self, name: str) -> Entry | None:
-        waiting = self._waiting().get(name)
+        waiting = self._waiting().get(plain(name))
         return self._entry(name, waiting) if waiting else None
 
     def _entry(self, name: str, waiting: _Waiting) -> Entry:
@@ -235,6 +253,8 @@ class Shs:
         if name not in found:
             raise Missing(f"{name}: no message at the node brings it")
         waiting = found[name]
+        if not is_plain(name):
+            raise TransportRefused(f"{name!r} is no plain file name: have it sent again under another one")
         if waiting.refused:
             raise TransportRefused(
                 f"{name}: the message {waiting.label.tx_id} that brings it {waiting.refused}. "
@@ -324,7 +344,7 @@ class Shs:
             return
 
     def close(self) -> None:
-        self._http.close()
+        self._client.close()
 
     def __enter__(self) -> Self:
         return self
