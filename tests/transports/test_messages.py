@@ -121,11 +121,11 @@ def test_a_file_from_a_stranger_is_refused_by_name_and_never_hides_the_partners(
 
 
 def test_a_name_that_leads_elsewhere_comes_last_and_is_refused(rig: Rig) -> None:
-    for name in ("../../etc/passwd", "a.txt"):
+    for name in ("a/../../b.txt", "a.txt"):
         rig.send(name, b"x")
     with rig.open() as partner:
         good, bad = partner.entries("*")
-        assert (good.name, bad.name) == ("a.txt", "../../etc/passwd")
+        assert (good.name, bad.name) == ("a.txt", "a/../../b.txt")
         with pytest.raises(TransportRefused, match="no plain file name"):
             fetched(partner, bad.name)
 

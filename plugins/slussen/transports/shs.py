@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO, Self
 from uuid import UUID
 
@@ -98,6 +99,7 @@ class Shs:
             headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
         )  # fmt: skip
         self._found: dict[str, _Waiting] | None = None
+        self._told: float | None = None
 
     @property
     def _http(self) -> httpx.Client:
@@ -196,6 +198,14 @@ class Shs:
 
     # in
 
+    def connect(self) -> None:
+        """Ask for the list of what waits: that shows that the node knows us."""
+        self._list(self._actor.product)
+
+    def time(self) -> float | None:
+        """The node's clock, as its last list said (RFC 9110, 6.6.1)."""
+        return self._told
+
     def entries(self, pattern: str) -> list[Entry]:
         return in_order(self._entry(n, w) for n, w in self._waiting().items() if matches(n, pattern))
 
@@ -233,6 +243,8 @@ class Shs:
         }  # fmt: skip
         with _said("SHS: listing"), self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer:
             self._good(answer)
+            with suppress(ValueError):
+                self._told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
             return [x for x in messages(_read(answer, LISTED)) if x.product == product]
 
     def _good(self, answer: httpx.Response) -> None:

@@ -167,6 +167,19 @@ class X400:
             with suppress(OSError, smtplib.SMTPException):
                 smtp.close()
 
+    def connect(self) -> None:
+        """Log in to both servers, and see that the gateway takes the partner's address; nothing is sent."""
+        smtp = self._connected()
+        try:
+            with _said("asking for the recipient"):
+                _expect(smtp.docmd("MAIL", f"FROM:<{self._from}>"), 250)
+                _expect(smtp.docmd("RCPT", f"TO:<{self._to}>"), 250, 251)
+                _expect(smtp.docmd("RSET"), 250)
+        finally:
+            with suppress(OSError, smtplib.SMTPException):
+                smtp.quit()
+        _ = self._mailbox
+
     def _connected(self) -> smtplib.SMTP:
         a = self._account
         smtp = smtplib.SMTP(timeout=TIMEOUT)
