@@ -23,7 +23,7 @@ QUICK: tuple[Any, ...] = (
 )  # fmt: skip
 WHOLE: tuple[Any, ...] = (
     *QUICK, Fenced(5), Fenced(5, stranger=True), Messages(4, resends=False), Messages(4, resends=True),
-    Collecting(3, 2, SAME),
+    Collecting(3, 2, SAME), Collecting(3, 2, BOTH),
 )  # fmt: skip
 
 

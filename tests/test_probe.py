@@ -11,10 +11,12 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,14 +25,16 @@ import asyncssh
 import pytest
 import trustme
 
-from sandbox import connections, ftp_server, processes
+from sandbox import connections, ftp_server, processes, shs_node, x400_gateway
+from sandbox.certificates import Authority
+from sandbox.faults import Fault
 from sandbox.postgres import Server
 from slussen import settings
 from slussen.catalogue import Row
 from slussen.certificates import certificate
 from slussen.database import migrate
 from slussen.errors import CallError, TransportRefused
-from slussen.integration import Integration, directory, ftp, sql
+from slussen.integration import Integration, directory, ftp, shs, sql, x400
 from slussen.ledger import Ledger
 from slussen.operators.probe import find, opens, partners_of
 from slussen.probing import EMPTY, Certificate, Partner, Probe, _clock, _validity, keep, probe
@@ -40,6 +44,7 @@ from slussen.transports.directory import Directory
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
 from slussen.transports.sftp import Sftp
+from tests.transports import messages
 
 LOGIN: dict[str, Any] = {"host": "127.0.0.1", "user": ftp_server.USER, "password": ftp_server.PASSWORD}
 STEPS = ["connect and log in", "write", "verify", "clock", "rename", "rename onto a name that is taken", "delete",
@@ -171,7 +176,7 @@ def test_a_certificate_of_an_unknown_authority_is_not_looked_at_further(tmp_path
 def test_a_certificate_that_has_expired_is_said_to_have() -> None:
     now = datetime.now(UTC)
     gone = Certificate(now - timedelta(days=400), now - timedelta(days=1))
-    assert _validity(gone, now)[0] == "failed"
+    assert _validity(gone, now, "have it renewed")[0] == "failed"
 
 
 # --- what isn't ready
@@ -241,6 +246,126 @@ def test_each_operation_that_fails_is_the_step_that_fails(tmp_path: Path, what: 
 def test_a_clock_is_compared_where_the_server_tells_it(transport: str, modified: str, result: str) -> None:
     ours = datetime(2026, 1, 12, 12, tzinfo=UTC).timestamp()
     assert _clock(transport, Entry("x", 0, modified), ours)[0] == result
+
+
+# --- partners that messages are exchanged with
+
+
+MESSAGES = ["certificate", "our certificate", "connect and log in", "clock", "list"]
+
+
+@pytest.fixture(params=messages.RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[messages.Rig]:
+    with messages.RIGS[request.param](tmp_path / "partner") as made:
+        yield made
+
+
+def connection(rig: messages.Rig, **changed: Any) -> str:
+    """The partner's connection as Airflow has it; ``changed`` is what is different in its extra, or host and port."""
+    there = rig.server
+    if rig.kind == "x400":
+        extra = {
+            "imap_host": "127.0.0.1", "imap_port": there.imap_port, "originator": x400_gateway.CITY,
+            "recipient": messages.CSN, "gateway": x400_gateway.GATEWAY, "ca": str(there.ca),
+        }  # fmt: skip
+        known: dict[str, Any] = {
+            "conn_type": "smtp", "host": "127.0.0.1", "port": there.smtp_port, "login": x400_gateway.USER,
+            "password": x400_gateway.PASSWORD,
+        }  # fmt: skip
+    else:
+        extra = {
+            "own": shs_node.CITY, "partner": messages.SKV, "ca": str(there.authority.ca),
+            "cert": str(there.certificate(shs_node.CITY)),
+        }  # fmt: skip
+        known = {"conn_type": "http", "host": there.url}
+    top = {k: v for k, v in changed.items() if k in ("host", "port", "password")}
+    return json.dumps(known | top | {"extra": extra | {k: v for k, v in changed.items() if k not in top}})
+
+
+def tried(rig: messages.Rig, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> Probe:
+    """A probe of the partner, by its connection."""
+    monkeypatch.setenv("AIRFLOW_CONN_PARTNER", connection(rig, **changed))
+    kinds = {"x400": x400("partner", "SVAR*.TXT"), "shs": shs("partner", messages.PRODUCT, "SVAR*.TXT")}
+    [found] = find("partner", [row("reply", None, source=kinds[rig.kind], sender="CSN")])
+    return probe(found)
+
+
+def failed(done: Probe) -> dict[str, str]:
+    return {s.name: s.detail for s in done.steps if s.result == "failed"}
+
+
+def test_a_partner_of_messages_that_is_ready(rig: messages.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SVAR1.TXT", "SVAR2.TXT", "annat"):
+        rig.send(name, b"x")
+    done = tried(rig, monkeypatch)
+    assert done.verdict == "fine", done.as_dict()
+    assert [s.name for s in done.steps] == [s for s in MESSAGES if rig.kind == "shs" or s != "our certificate"]
+    assert done.steps[-1].detail == "2 files waiting"
+    assert results(done)["clock"] == ("fine" if rig.kind == "shs" else "not told")
+    assert rig.arrived() == [], "nothing is sent"
+    assert rig.archived() == [], "nothing is taken"
+
+
+@pytest.mark.parametrize("what", ["expired", "another authority"])
+def test_a_message_partners_certificate_that_is_not_good_is_told_and_why(
+    rig: messages.Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    ours = Authority(tmp_path / "partner" / "certificates")
+    issuer = ours if what == "expired" else Authority(tmp_path / "others")
+    bad = issuer.issue("bad", hosts=("127.0.0.1",), expired=what == "expired")
+    running: Any = x400_gateway.running if rig.kind == "x400" else shs_node.running
+    with running(tmp_path / "bad", bad) as server:
+        where = {"host": server.url} if rig.kind == "shs" else {"port": server.smtp_port, "imap_port": server.imap_port}
+        done = tried(rig, monkeypatch, **where)
+    assert set(failed(done)) == {"certificate", "connect and log in"}
+    assert ("has expired" if what == "expired" else "authority is unknown") in failed(done)["certificate"]
+
+
+def test_a_message_partner_that_is_down_or_refuses_us_is_told(
+    rig: messages.Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+        down = {"port": port} if rig.kind == "x400" else {"host": f"https://127.0.0.1:{port}"}
+        done = tried(rig, monkeypatch, **down)
+    assert set(failed(done)) == {"certificate", "connect and log in"}
+    if rig.kind == "x400":
+        done = tried(rig, monkeypatch, password="hemligt")
+        assert "refused with 535" in failed(done)["connect and log in"]
+    else:
+        stranger = str(rig.server.certificate(messages.STRANGER))
+        done = tried(rig, monkeypatch, cert=stranger)
+        assert "SHS: 403" in failed(done)["connect and log in"]
+    assert list(failed(done)) == ["connect and log in"]
+    assert "hemligt" not in str(done.as_dict())
+
+
+def test_a_mailbox_that_is_down_is_told_although_its_gateway_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with messages.RIGS["x400"](tmp_path) as rig:
+        rig.faults.set(Fault(kind="refuse", on="login"))
+        done = tried(rig, monkeypatch)
+        assert "logging in" in failed(done)["connect and log in"]
+
+
+def test_a_nodes_clock_that_is_off_and_our_certificate_that_expires_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with messages.RIGS["shs"](tmp_path) as rig:
+        handler: Any = rig.server.server.RequestHandlerClass
+        monkeypatch.setattr(handler, "date_time_string", lambda self: formatdate(time.time() - 600, usegmt=True))
+        done = tried(rig, monkeypatch)
+        assert done.verdict == "warning"
+        [warned] = [s for s in done.steps if s.result == "warning"]
+        assert warned.name == "clock"
+        assert "s behind ours: compare both with a time server" in warned.detail
+        expired = rig.server.authority.issue("old", expired=True)
+        done = tried(rig, monkeypatch, cert=str(expired))
+        assert "have it renewed, and tell the partner" in failed(done)["our certificate"]
+        with pytest.raises(CallError, match="can.t be read"):
+            tried(rig, monkeypatch, cert=str(tmp_path / "none.pem"))
 
 
 # --- who is probed

@@ -1,4 +1,4 @@
-"""The certificate that a TLS server shows: verified as a transfer does it, then looked at for its dates."""
+"""The certificate that a TLS server shows: verified as a transfer does it, then looked at for its dates. And ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import smtplib
 import socket
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
-from slussen.errors import TransportError, TransportRefused
+from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.probing import Certificate
 from slussen.transports import TIMEOUT, tls
 
@@ -56,6 +57,21 @@ def certificate(host: str, port: int, how: How, ca: str = "", client: str = "") 
         raise TransportRefused(f"{host}: the server speaks no TLS. Next: ask the partner") from None
     except (OSError, EOFError, ftplib.Error, smtplib.SMTPException, imaplib.IMAP4.error) as error:
         raise TransportError(f"{host}: {type(error).__name__}: no TLS connection could be made") from None
+
+
+def own(file: str) -> Certificate:
+    """Our own certificate, by its file: that one which is shown, the first.
+
+    Raises:
+        CallError: there is none, or it can't be read.
+    """
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        shown = load_pem_x509_certificates(Path(file).read_bytes())[0]
+    except (OSError, ValueError, IndexError):
+        raise CallError("our certificate can't be read. Next: look at cert of the connection") from None
+    return Certificate(shown.not_valid_before_utc, shown.not_valid_after_utc)
 
 
 def _dates(connection: object) -> Certificate:

@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a TLS server shows: when it was made, and when it expires (UTC)."""
+    """What a TLS server shows, or we show it: when it was made, and when it expires (UTC)."""
 
     since: datetime
     until: datetime
@@ -57,13 +57,31 @@ class Roomy(Protocol):
         ...
 
 
+@runtime_checkable
+class Lazy(Protocol):
+    """A transport that connects when it has to: a message protocol's."""
+
+    def connect(self) -> None:
+        """Log in, everywhere that it would have to, and see that the partner's address is taken; nothing is sent."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A transport whose server tells the time with its answers."""
+
+    def time(self) -> float | None:
+        """What the server's clock said in its last answer, in seconds since 1970; None where it hasn't told."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partner:
     """How one connection is reached.
 
     ``open`` connects, logs in and checks what is pinned. ``name`` is what a delivery there is called (the probe's names
     are made of it), ``pattern`` what is collected there; one of them may be empty. ``certificate`` looks at the
-    server's, where there is one.
+    server's, where there is one, ``own`` at ours that we show it.
     """
 
     connection: str
@@ -73,6 +91,7 @@ class Partner:
     name: str = "slussen-probe"
     pattern: str = ""
     certificate: Callable[[], Certificate] | None = None
+    own: Callable[[], Certificate] | None = None
 
 
 @dataclass(slots=True)
@@ -105,11 +124,21 @@ def probe(partner: Partner) -> Probe:
     done = Probe(partner.connection, partner.transport, datetime.now(UTC))
     if partner.certificate is not None:
         with _step(done, "certificate") as say:
-            say(*_validity(partner.certificate(), done.at))
+            say(*_validity(partner.certificate(), done.at, "ask the partner for a renewed one"))
+    if partner.own is not None:
+        with _step(done, "our certificate") as say:
+            say(*_validity(partner.own(), done.at, "have it renewed, and tell the partner"))
+    clock: tuple[Result, str] | None = None
     with _step(done, "connect and log in"), (partner.deliver or partner.open)() as there:
-        pass
+        if isinstance(there, Lazy):
+            there.connect()
+            theirs = there.time() if isinstance(there, Timed) else None
+            clock = ("not told", "") if theirs is None else _offset(theirs, time.time())
     if done.steps[-1].result == "failed":
         return done
+    if clock is not None:
+        with _step(done, "clock") as say:
+            say(*clock)
     if partner.pattern:
         with _step(done, "list") as say, partner.open() as there:
             say("fine", _files(there.entries(partner.pattern)))
@@ -183,8 +212,10 @@ def _clock(transport: str, entry: Entry | None, ours: float) -> tuple[Result, st
                     told = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
                 case "sftp":
                     told = float(entry.modified)
-    if told is None:
-        return "not told", ""
+    return ("not told", "") if told is None else _offset(told, ours)
+
+
+def _offset(told: float, ours: float) -> tuple[Result, str]:
     offset = round(told - ours)
     if abs(offset) <= 1:
         return "fine", "the same as ours"
@@ -192,13 +223,13 @@ def _clock(transport: str, entry: Entry | None, ours: float) -> tuple[Result, st
     return ("fine", words) if abs(offset) <= SKEW else ("warning", f"{words}: compare both with a time server")
 
 
-def _validity(certificate: Certificate, now: datetime) -> tuple[Result, str]:
+def _validity(certificate: Certificate, now: datetime, what_to_do: str) -> tuple[Result, str]:
     left, age = (certificate.until - now).days, (now - certificate.since).days
     words = f"{age} days old, expires in {left} days ({certificate.until:%Y-%m-%d})"
     if certificate.until <= now:
-        return "failed", f"expired on {certificate.until:%Y-%m-%d}: ask the partner for a renewed one"
+        return "failed", f"expired on {certificate.until:%Y-%m-%d}: {what_to_do}"
     reached = [days for days in DAYS if left < days]
-    return ("warning", f"{words}: fewer than {reached[-1]}, ask the partner for a renewed one") if reached else (
+    return ("warning", f"{words}: fewer than {reached[-1]}, {what_to_do}") if reached else (
         "fine", words
     )  # fmt: skip
 

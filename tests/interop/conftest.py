@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.servers import SERVERS, Running
+from tests.transports.conftest import book, store  # noqa: F401
 from tests.transports.places import Place
 
 
@@ -22,5 +23,5 @@ def place(server: Running) -> Place:
 
 
 @pytest.fixture
-def source(place: Place) -> Place:
+def end(place: Place) -> Place:
     return place

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandbox import processes
 from sandbox.faults import Switches
-from tests.transports.places import FILES, SOURCES, Place
+from sandbox.postgres import Server
+from slussen import settings
+from slussen.database import migrate
+from slussen.ledger import Ledger
+from slussen.payloads import PayloadStore
+from tests.transports.places import ENDS, FILES, End, Place, opened
 
 
 @dataclass
@@ -59,7 +63,28 @@ def place(request: pytest.FixtureRequest) -> Place:
     return FILES[request.param](request)
 
 
-@pytest.fixture(params=list(SOURCES))
-def source(request: pytest.FixtureRequest) -> Any:
-    """An endpoint that files are collected from."""
-    return SOURCES[request.param](request)
+@pytest.fixture(params=ENDS)
+def end(request: pytest.FixtureRequest) -> Iterator[End]:
+    """A partner, by any protocol."""
+    with opened(request.param, request) as made:
+        yield made
+
+
+@pytest.fixture(params=[name for name in ENDS if name != "directory"])
+def remote(request: pytest.FixtureRequest) -> Iterator[End]:
+    """A partner behind a network, which can be told to do wrong."""
+    with opened(request.param, request) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def book(postgres: Server) -> Ledger:
+    """A ledger that many tests write to, each its own interchanges."""
+    dsn = postgres.dsn("conformance")
+    migrate(dsn, settings.SQL / "migrations" / "slussen")
+    return Ledger(f"{dsn} user=slussen")
+
+
+@pytest.fixture
+def store(tmp_path_factory: pytest.TempPathFactory) -> PayloadStore:
+    return PayloadStore(tmp_path_factory.mktemp("payloads"))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from email import message_from_bytes
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ PRODUCT = "urn:X-shs:navet:fraga"
 
 @dataclass
 class Rig:
-    """A partner: ``open`` a messenger to it, ``arrived`` there, ``send`` from it, ``answer`` its receipts."""
+    """A partner: ``open`` a messenger to it, ``arrived`` there, ``send`` from it, ``archived`` is what we put away."""
 
     kind: str
     open: Callable[..., Messenger]
     faults: Switches
     arrived: Callable[[], list[Any]]
+    archived: Callable[[], list[bytes]]
     send: Callable[..., str]
     play: Callable[..., None]
     receipt: Callable[..., None]
@@ -49,6 +51,12 @@ def x400_rig(root: Path) -> Iterator[Rig]:
         def files() -> list[Any]:
             return [a for a in partners.arrived(CSN) if a.name]
 
+        def archived() -> list[bytes]:
+            kept = partners.mailboxes
+            mails = [message_from_bytes(kept.path("Archive", n).read_bytes()) for n in kept.numbers("Archive")]
+            parts = [part for mail in mails for part in mail.walk() if part.get_content_disposition() == "attachment"]
+            return [bytes(part.get_payload(decode=True)) for part in parts]
+
         def send(name: str, content: bytes, *, stranger: bool = False, **more: Any) -> str:
             return partners.send(name, content, sender=OTHER if stranger else CSN, **more)
 
@@ -59,8 +67,8 @@ def x400_rig(root: Path) -> Iterator[Rig]:
         def receipt(about: str, outcome: str = "accepted") -> None:
             partners.report(about, recipient=CSN, delivery="delivered" if outcome == "accepted" else "failed")
 
-        yield Rig("x400", lambda **more: X400(replace(account, **more)), gateway.faults, files, send, play, receipt,
-                  gateway)  # fmt: skip
+        yield Rig("x400", lambda **more: X400(replace(account, **more)), gateway.faults, files, archived, send, play,
+                  receipt, gateway)  # fmt: skip
 
 
 @contextmanager
@@ -71,6 +79,10 @@ def shs_rig(root: Path) -> Iterator[Rig]:
             url=served.url, own=shs_node.CITY, partner=SKV, product=PRODUCT, ca=str(served.authority.ca),
             cert=str(served.certificate(shs_node.CITY)),
         )  # fmt: skip
+
+        def archived() -> list[bytes]:
+            waited = node.arrived(shs_node.CITY, PRODUCT)
+            return [a.read() for a in waited if (a.folder / "acknowledged").exists()]
 
         def send(name: str, content: bytes, *, stranger: bool = False, **more: Any) -> str:
             return node.send(name, content, sender=STRANGER if stranger else SKV, product=PRODUCT, **more)
@@ -84,7 +96,7 @@ def shs_rig(root: Path) -> Iterator[Rig]:
             node.confirm(label, "" if outcome == "accepted" else "IllegalDatapartContent")
 
         yield Rig("shs", lambda **more: Shs(replace(actor, **more)), served.faults,
-                  lambda: node.arrived(SKV, PRODUCT), send, play, receipt, served)  # fmt: skip
+                  lambda: node.arrived(SKV, PRODUCT), archived, send, play, receipt, served)  # fmt: skip
 
 
 RIGS = {"x400": x400_rig, "shs": shs_rig}

@@ -120,11 +120,6 @@ def left(place: Place) -> list[str]:
     return sorted(f.name for f in place.folder.iterdir() if f.is_file())
 
 
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> PayloadStore:
-    return PayloadStore(tmp_path_factory.mktemp("payloads"))
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step_the_next_attempt_delivers_once(
     place: Place, ledger: Ledger, store: PayloadStore, step: str

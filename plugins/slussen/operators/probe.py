@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,7 @@ def _partner(connection: str, delivered: tuple[Endpoint, str] | None, collected:
         name=_name(end),
         pattern=collected.name if collected else "*" if end.transport in ("x400", "shs") else "",
         certificate=_certificate(end),
+        own=_own(end),
     )
 
 
@@ -178,6 +179,18 @@ def _name(end: Endpoint) -> str:
     if end.transport != "mvs":
         return "slussen-probe"
     return end.name.format(day=datetime.now(UTC), number=0, source="PROBE")
+
+
+def _own(end: Endpoint) -> Callable[[], Certificate] | None:
+    """A look at the certificate that we show."""
+    file = str(_connection(end.connection).extra_dejson.get("cert", "")) if end.transport == "shs" else ""
+
+    def look() -> Certificate:
+        from slussen.certificates import own
+
+        return own(file)
+
+    return look if file else None
 
 
 def _certificate(end: Endpoint) -> Any:

@@ -11,15 +11,28 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO, Self
 from uuid import UUID
 
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
-from slussen.transports import TIMEOUT, Entry, Message, Missing, Notice, Sink, Unknown, in_order, matches
+from slussen.transports import (
+    TIMEOUT,
+    Entry,
+    Message,
+    Missing,
+    Notice,
+    Sink,
+    Unknown,
+    in_order,
+    is_plain,
+    matches,
+    plain,
+)
 from slussen.transports.mime import Part, parse_headers, parts
 from slussen.transports.shs_label import CONFIRM, ERROR, Data, Label, management, messages, parse, render, token
 
@@ -81,11 +94,18 @@ class Shs:
                 f"SHS: our certificate, or the authority's, can't be read (errno {error.errno}). "
                 "Next: look at cert and ca of the connection"
             ) from None
-        self._http = httpx.Client(
+        self._client = httpx.Client(
             base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
         )  # fmt: skip
         self._found: dict[str, _Waiting] | None = None
+        self._told: float | None = None
+
+    @property
+    def _http(self) -> httpx.Client:
+        if self._client.is_closed:
+            raise TransportError("SHS: the connection has been closed")
+        return self._client
 
     # out
 
@@ -178,11 +198,19 @@ class Shs:
 
     # in
 
+    def connect(self) -> None:
+        """Ask for the list of what waits: that shows that the node knows us."""
+        self._list(self._actor.product)
+
+    def time(self) -> float | None:
+        """The node's clock, as its last list said (RFC 9110, 6.6.1)."""
+        return self._told
+
     def entries(self, pattern: str) -> list[Entry]:
         return in_order(self._entry(n, w) for n, w in self._waiting().items() if matches(n, pattern))
 
     def stat(self, name: str) -> Entry | None:
-        waiting = self._waiting().get(name)
+        waiting = self._waiting().get(plain(name))
         return self._entry(name, waiting) if waiting else None
 
     def _entry(self, name: str, waiting: _Waiting) -> Entry:
@@ -215,6 +243,8 @@ class Shs:
         }  # fmt: skip
         with _said("SHS: listing"), self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer:
             self._good(answer)
+            with suppress(ValueError):
+                self._told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
             return [x for x in messages(_read(answer, LISTED)) if x.product == product]
 
     def _good(self, answer: httpx.Response) -> None:
@@ -235,6 +265,8 @@ class Shs:
         if name not in found:
             raise Missing(f"{name}: no message at the node brings it")
         waiting = found[name]
+        if not is_plain(name):
+            raise TransportRefused(f"{name!r} is no plain file name: have it sent again under another one")
         if waiting.refused:
             raise TransportRefused(
                 f"{name}: the message {waiting.label.tx_id} that brings it {waiting.refused}. "
@@ -324,7 +356,7 @@ class Shs:
             return
 
     def close(self) -> None:
-        self._http.close()
+        self._client.close()
 
     def __enter__(self) -> Self:
         return self

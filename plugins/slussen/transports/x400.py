@@ -27,7 +27,19 @@ from urllib.parse import quote
 
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
-from slussen.transports import TIMEOUT, Entry, Message, Missing, Notice, Sink, Unknown, in_order, matches
+from slussen.transports import (
+    TIMEOUT,
+    Entry,
+    Message,
+    Missing,
+    Notice,
+    Sink,
+    Unknown,
+    in_order,
+    is_plain,
+    matches,
+    plain,
+)
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
 from slussen.transports.oraddress import same, to_smtp
 from slussen.transports.reports import Report, delivery_report, read_report, to_xtext
@@ -84,6 +96,7 @@ class X400:
         self._to = to_smtp(account.recipient, account.gateway)
         self._opened: Mailbox | None = None
         self._files: dict[str, _File] | None = None
+        self._closed = False
 
     # out
 
@@ -154,6 +167,19 @@ class X400:
             with suppress(OSError, smtplib.SMTPException):
                 smtp.close()
 
+    def connect(self) -> None:
+        """Log in to both servers, and see that the gateway takes the partner's address; nothing is sent."""
+        smtp = self._connected()
+        try:
+            with _said("asking for the recipient"):
+                _expect(smtp.docmd("MAIL", f"FROM:<{self._from}>"), 250)
+                _expect(smtp.docmd("RCPT", f"TO:<{self._to}>"), 250, 251)
+                _expect(smtp.docmd("RSET"), 250)
+        finally:
+            with suppress(OSError, smtplib.SMTPException):
+                smtp.quit()
+        _ = self._mailbox
+
     def _connected(self) -> smtplib.SMTP:
         a = self._account
         smtp = smtplib.SMTP(timeout=TIMEOUT)
@@ -180,6 +206,8 @@ class X400:
     def _mailbox(self) -> Mailbox:
         from slussen.transports.imap import Mailbox
 
+        if self._closed:
+            raise TransportError(f"the connection to {self._account.imap_host} has been closed")
         if self._opened is None:
             a = self._account
             self._opened = Mailbox(
@@ -191,7 +219,7 @@ class X400:
         return in_order(self._entry(n, f) for n, f in self._listed().items() if matches(n, pattern))
 
     def stat(self, name: str) -> Entry | None:
-        file = self._listed().get(name)
+        file = self._listed().get(plain(name))
         return self._entry(name, file) if file else None
 
     def _entry(self, name: str, file: _File) -> Entry:
@@ -260,6 +288,8 @@ class X400:
 
     def fetch(self, name: str, sink: Sink) -> None:
         file = self._file(name)
+        if not is_plain(name):
+            raise TransportRefused(f"{name!r} is no plain file name: have it sent again under another one")
         if file.refused:
             raise TransportRefused(
                 f"{name}: the mail that brings it {file.refused}. Next: look at it in the mailbox, and move it away"
@@ -372,6 +402,7 @@ class X400:
                 self._mailbox.move(mail.uid)
 
     def close(self) -> None:
+        self._closed = True
         if self._opened is not None:
             self._opened.close()
             self._opened = None
