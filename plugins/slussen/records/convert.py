@@ -15,9 +15,10 @@ import numpy as np
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import BOM, NOTHING, UNDEFINED, Replacements, codepage
 from slussen.records.detect import Sample
-from slussen.records.parallel import Chunk, Hash
+from slussen.records.parallel import Hash
 
 CHUNK = 1 << 20
+Chunk = bytes | bytearray
 ASK = "ask the sender which encoding the file is in"
 REPLACE = "declare a replacement for this endpoint, or have it changed at the source"
 

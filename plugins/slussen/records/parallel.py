@@ -16,7 +16,7 @@ from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
-Chunk = bytes | bytearray
+Chunk = bytes | bytearray | memoryview
 AHEAD = 3  # blocks that are worked on or wait to be taken
 GATHERED = 3 << 20  # bytes that are hashed at a time
 _pools: dict[str, ThreadPoolExecutor] = {}

@@ -6,7 +6,6 @@ database's error. Only here do the records meet the database.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import select
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from psycopg.pq import ExecStatus
 
 from slussen.errors import redacted
 from slussen.records.binary_copy import HEADER, TRAILER, encode
-from slussen.records.parallel import ordered, pool
+from slussen.records.parallel import Hash, ordered
 
 if TYPE_CHECKING:
     from slussen.database import Connection
@@ -66,14 +65,13 @@ def copy_in(connection: Connection, table: str, batches: Iterable[pa.RecordBatch
 
     The server's own work on a row takes longer than ours and must never wait: rows are encoded and hashed beside it.
     """
-    rows, digest = 0, hashlib.sha256()
+    rows, digest = 0, Hash()
     into = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(SCHEMA, table))
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(HEADER)
         for n, encoded in ordered(_encoded, _pieces(batches)):
-            hashed = pool().submit(digest.update, encoded)
+            digest.update(encoded)
             copy.write(encoded)
-            hashed.result()
             rows += n
         copy.write(TRAILER)
     with connection.transaction():
