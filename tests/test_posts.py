@@ -103,3 +103,16 @@ def test_a_groups_term_outside_of_its_group_is_nobodys() -> None:
     assert not found
     assert [r["relationstyp"] for r in rows if r["record_type"] == "relation"] == ["B"]
     assert all(r.get("relationstyp") is None for r in rows if r["record_type"] == "person")
+
+
+@pytest.mark.parametrize("fault", ["\t", "\x81", "\x96", "Å" * 80])
+def test_a_fault_in_one_post_changes_nothing_in_the_others(fault: str) -> None:
+    """Terms are looked at quickly as long as the block is sound, and closely from its first odd letter on."""
+    person = "#UP 01012 Åsa Ö\n#UP 01025 ÄNGEN 1:2\n#UP 01034 12557\n#UP 01081 Ä\n#UP 01082 $\n#UP 01101 20230302\n"
+    data = ONE + person + RELATION + SHUT + ONE + RELATION + SHUT
+    sound, found = read(data, 2)
+    assert not found
+    whole = file(data + ONE + "#UP 01013 ?\n" + SHUT, 3).encode("cp1252").replace(b"?", fault.encode("latin-1"))
+    rows, _, _ = formats.parse(LAYOUT, whole, "cp1252")
+    assert [r for r in rows if r["record_type"] in ("person", "relation") and r["record_no"] < 3] == sound
+    assert (sound[0]["fornamn"], sound[0]["civilstand"], sound[0]["civilstand_datum"]) == ("Åsa Ö", "Ä", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from decimal import Decimal
 from itertools import count
 
@@ -112,3 +113,39 @@ def test_text_that_is_equally_long_in_all_rows_is_staged_like_any(database: Conn
     stage.create(database, table, schema)
     stage.copy_in(database, table, [rows])
     assert [r for b in stage.read(database, f"select * from stage.{table}") for r in b.to_pylist()] == rows.to_pylist()
+
+
+def test_bytes_behind_a_null_are_not_staged_and_large_batches_are_as_small_ones(database: Connection) -> None:
+    n = 200_000
+    text = pa.array(["abc", "ö"] * (n // 2))
+    nulls = pa.py_buffer(b"\x55" * (n // 8))  # every other is null, and has its bytes still
+    hidden = pa.Array.from_buffers(pa.string(), n, [nulls, *text.buffers()[1:]])
+    rows = pa.RecordBatch.from_pydict({"n": pa.array(range(n)), "text": text, "hidden": hidden, "more": text})
+    large, small = f"t{next(TABLES)}", f"t{next(TABLES)}"
+    for table in (large, small):
+        stage.create(database, table, rows.schema)
+    assert rows.nbytes > stage.PIECE
+    copied = stage.copy_in(database, large, [rows])
+    assert copied == stage.copy_in(database, small, [rows.slice(k, 999) for k in range(0, n, 999)])
+    wrong = "text != more or hidden is distinct from case when n % 2 = 0 then 'abc' end"
+    assert database.execute(f"select count(*), count(hidden) from stage.{large}").fetchone() == (n, n // 2)
+    assert database.execute(f"select n from stage.{large} where {wrong}").fetchall() == []
+
+
+def test_a_slow_query_keeps_no_other_thread_waiting(database: Connection) -> None:
+    turns, ended = 0, threading.Event()
+
+    def others() -> None:
+        nonlocal turns
+        while not ended.wait(0.001):
+            turns += 1
+
+    thread = threading.Thread(target=others)
+    rows = stage.read(database, "select repeat('x', 20000) as t, pg_sleep(0.1)::text as s from generate_series(1, 21)")
+    thread.start()
+    try:
+        assert sum(b.num_rows for b in rows) == 21
+    finally:
+        ended.set()
+        thread.join()
+    assert turns > 400  # of some 1,900; as long as only the first row is waited for there are 200
