@@ -8,16 +8,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sandbox.postgres import Server
 from slussen import settings
+from slussen.alerts import _note
 from slussen.database import migrate
+from slussen.errors import TransportError
 from slussen.ledger import Ledger
 from slussen.manifest import Manifest
+from slussen.operators.alarms import alert_of
 from slussen.payloads import PayloadStore
+from tests.answering import F30, at
 from tests.test_notifications import Gateway, connect
 
 DATABASES = itertools.count()
@@ -155,3 +162,17 @@ def test_a_partner_that_fails_is_one_alert_and_one_recovery(flow: Flow, gateway:
     assert flow.run() == ["success deliver=success notify=success"]
     assert sorted(g["to"] for g in gateway.got) == ["MOBILE", "ONCALL", "ONCALL"]
     assert "works again" in next(g["message"] for g in gateway.got[1:] if g["to"] == "ONCALL")
+
+
+def test_an_alert_of_a_failed_step_says_how_long_there_is_until_the_cutoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUSSEN_CLOCK", "run")
+    run = SimpleNamespace(run_after=at("12 20:00"), start_date=datetime.now(UTC) - timedelta(hours=10))
+    task = SimpleNamespace(step="deliver", integration=F30.integration, manifest={"interchange": "f30-1"})
+    context: Any = {
+        "task": task, "dag_run": run, "data_interval_start": at("12 20:00"), "exception": TransportError("no answer"),
+    }  # fmt: skip
+    a = alert_of(context)
+    assert a.cutoff == at("13 07:30")
+    assert "Tue 07:30, 1 h 29 min left" in _note(a, "1").text
+    context["data_interval_start"] = None
+    assert alert_of(context).cutoff is None, "a run by hand has no interval, and so no cut-off"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Literal
@@ -11,12 +12,16 @@ import pytest
 
 from sandbox.postgres import Server
 from slussen import settings
+from slussen.alerts import Alert, alert, recovered
 from slussen.database import migrate
+from slussen.errors import TransportError, TransportRefused
 from slussen.ledger import Ledger
 from slussen.ledger.intervals import names
-from slussen.notifications import Note
+from slussen.ledger.states import fold
+from slussen.notifications import Note, proof, tell
 from slussen.obligations import control, kronor, obligations
 from slussen.operators.watch import Channels
+from slussen.retelling import retell
 from slussen.watchdog import look
 from tests.answering import A02, ANSWER, ASK, F30, ROWS, TWICE, at
 
@@ -33,12 +38,17 @@ class Phone:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.texts: list[str] = []
         self.breaks = False
+        self.refuses: TransportError | TransportRefused | None = None
 
     def send(self, note: Note) -> None:
         if self.breaks:
             raise KeyboardInterrupt  # the process is stopped here
+        if self.refuses is not None:
+            raise self.refuses
         self.told.append(note.subject)
+        self.texts.append(note.text)
 
 
 @pytest.fixture
@@ -219,3 +229,77 @@ def test_what_was_sent_days_ago_must_be_in_the_report(ledger: Ledger) -> None:
     assert sums is not None
     assert not sums.holds
     assert sums.difference == 50_00
+
+
+def test_what_could_not_be_told_is_told_by_the_next_look_once_and_with_the_slack_of_then(
+    ledger: Ledger, phone: Phone
+) -> None:
+    phone.refuses = TransportError("the gateway is away")
+    looks(ledger, phone, "12 19:50", "13 06:00")
+    assert about(phone, "f30") == []
+    phone.refuses = None
+    looks(ledger, phone, "13 06:10", "13 06:20")
+    assert len(about(phone, "f30 late, amber")) == 1
+    assert "cut-off Tue 07:30, 1 h 20 min left" in phone.texts[0]
+
+
+def test_a_failure_of_a_task_that_nobody_could_be_told_of_is_told_by_the_watchdog(ledger: Ledger, phone: Phone) -> None:
+    fault = Alert(
+        cause="transport/agresso", integration="f30", state="transport failed", what="no answer", next_step="probe it",
+        cutoff=at("13 07:30"), at=at("12 23:00"),
+    )  # fmt: skip
+    phone.refuses = TransportError("the gateway is away")
+    alert(ledger, [phone], fault)
+    phone.refuses = None
+    looks(ledger, phone, "13 01:00", "13 01:10")
+    assert about(phone, "transport failed") == ["Slussen: f30 transport failed: no answer"]
+    assert "6 h 30 min left" in phone.texts[0]
+    phone.refuses = TransportError("away again")
+    recovered(ledger, [phone], "transport/agresso")
+    phone.refuses = None
+    looks(ledger, phone, "13 01:20", "13 01:30")
+    assert len(about(phone, "works again")) == 1
+
+
+def test_a_refusal_for_good_is_not_tried_again_and_an_alarm_that_nobody_got_to_tell_of_is_told(
+    ledger: Ledger, phone: Phone
+) -> None:
+    phone.refuses = TransportRefused("no such number")
+    alert(ledger, [phone], Alert(cause="c", integration="f30", state="s", what="w", next_step="n"))
+    phone.refuses = None
+    data = {"integration": "f30", "interchange": "", "state": "killed here", "what": "w", "next": "n", "cutoff": ""}
+    ledger.append("watch/silent", "alarm", data, integration="f30")
+    looks(ledger, phone, "12 12:00", "12 12:10")
+    assert phone.told == ["Slussen: f30 killed here: w"]
+
+
+def test_a_proof_that_could_not_be_sent_is_sent_later_and_the_alert_of_it_is_over(ledger: Ledger, phone: Phone) -> None:
+    integration = replace(F30.integration, proof=("on_call",))
+    write(ledger, "f30-1", "f30", ("content", {"records": 3}), DELIVERED)
+    note = proof(integration, "f30-1", ledger.events("f30-1"))
+    assert note is not None
+    phone.refuses = TransportError("the gateway is away")
+    with pytest.raises(TransportError):
+        tell(ledger, "f30-1", "f30", "proof", note, phone)
+    alert(ledger, [], Alert(cause="notify/f30", integration="f30", state="s", what="w", next_step="n"))
+    retell(ledger, [], [integration], lambda connection: phone, at("13 01:00"))
+    assert [e.kind for e in ledger.events("watch/notify/f30")] == ["alarm"], "it failed again"
+    phone.refuses = None
+    for _ in range(2):
+        retell(ledger, [], [integration], lambda connection: phone, at("13 01:10"))
+    assert about(phone, "f30: n delivered") == [note.subject]
+    assert [e.kind for e in ledger.events("watch/notify/f30")] == ["alarm", "recovered"]
+
+
+def test_what_was_answered_owes_no_delivery_receipt_that_was_lost(ledger: Ledger, phone: Phone) -> None:
+    awaited = {"receipts": [{"kind": k, "due": at("12 11:00").isoformat()} for k in ("delivery", "read", "answer")]}
+    write(ledger, "ask-1", "ask", ("content", {}), DELIVERED, ("awaiting", awaited))
+    assert {o.what for o in obligations(ROWS, ledger, at("12 12:00"))} == {
+        "its delivery receipt", "its read receipt", "an answer"
+    }  # fmt: skip
+    looks(ledger, phone, "12 12:00")
+    write(ledger, "ask-1", "ask", ("receipt", {"kind": "answer", "outcome": "accepted", "reference": "answer-1"}))
+    assert obligations(ROWS, ledger, at("12 12:10")) == []
+    looks(ledger, phone, "12 12:10")
+    assert fold(ledger.events("ask-1")).state == "acknowledged"
+    assert {t for t in phone.told if "works again" in t}, "and the alarms of it are over"

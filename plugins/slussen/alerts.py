@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from slussen.errors import TransportError, TransportRefused
+from slussen.lateness import STOCKHOLM
 from slussen.ledger import Conflict
 from slussen.notifications import Channel, Note, one_line, sms, tell
 
@@ -25,7 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What somebody must know at night; ``cause`` is what makes two of them one. ``cutoff`` is UTC."""
+    """What somebody must know at night; ``cause`` is what makes two of them one.
+
+    ``cutoff`` is when it is too late for the interval, ``at`` when this is said by the clock of the run that says it
+    (UTC): between them is the slack that is left.
+    """
 
     cause: str
     integration: str
@@ -34,12 +39,13 @@ class Alert:
     next_step: str
     interchange: str = ""
     cutoff: datetime | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def alert(ledger: Ledger, channels: Iterable[Channel], a: Alert) -> bool:
     """Tell everybody, unless they have been told of this cause. True when this call is its first fault.
 
-    A channel that fails is tried again at the cause's next fault; it never raises.
+    A channel that fails is tried again at the cause's next fault, and by the watchdog; it never raises.
     """
     stream = f"watch/{a.cause}"
     while True:
@@ -85,17 +91,49 @@ def recovered(ledger: Ledger, channels: Iterable[Channel], cause: str) -> bool:
         except Conflict:
             continue
         break
-    lasted = over.at - opened.at
-    minutes = int(lasted.total_seconds() // 60)
-    what = f"{cause} works again after {minutes} minutes"
-    note = Note(
-        f"{stream}-{opened.seq}-over", one_line(f"Slussen: {what}"),
+    _tell(ledger, stream, opened, "recovery", _over(opened, over), channels)
+    return True
+
+
+def again(ledger: Ledger, channels: Sequence[Channel], stream: str, now: datetime) -> None:
+    """Tell those who couldn't be told of how a cause stands: of its alarm while it lasts, of its end when it is over.
+
+    Nobody is told twice, or again after a refusal for good; ``now`` is by the clock that the slack is counted with.
+    """
+    events = ledger.events(stream)
+    last = next((n for n in range(len(events) - 1, -1, -1) if events[n].kind in ("alarm", "recovered")), None)
+    if last is None:
+        return
+    opened = events[last] if events[last].kind == "alarm" else _open(events[:last])
+    if opened is None:
+        return
+    over = events[last] if events[last] is not opened else None
+    about = "recovery" if over else "alarm"
+    note = _over(opened, over) if over else _note(_alert_of(opened, now), str(opened.seq))
+    said = {e.data["connection"]: e for e in events if e.data.get("about") == f"{about} {opened.seq}"}
+    left = [c for c in channels if not (c.connection in said and said[c.connection].data.get("final"))]
+    _tell(ledger, stream, opened, about, note, left)
+
+
+def _alert_of(opened: Event, now: datetime) -> Alert:
+    """An alarm as it was raised, said now."""
+    d = opened.data
+    return Alert(
+        cause=opened.stream.removeprefix("watch/"), integration=d["integration"], state=d["state"], what=d["what"],
+        next_step=d["next"], interchange=d["interchange"],
+        cutoff=datetime.fromisoformat(d["cutoff"]) if d["cutoff"] else None, at=now,
+    )  # fmt: skip
+
+
+def _over(opened: Event, over: Event) -> Note:
+    minutes = int((over.at - opened.at).total_seconds() // 60)
+    what = f"{opened.stream.removeprefix('watch/')} works again after {minutes} minutes"
+    return Note(
+        f"{opened.stream}-{opened.seq}-over", one_line(f"Slussen: {what}"),
         f"{one_line(what)}\nIt began:    {opened.at:%Y-%m-%d %H:%M} UTC with {one_line(opened.data['integration'])}\n"
         "Next step:   see `slussen ledger` for what was held meanwhile; what was tried again has gone by itself\n",
         sms("Slussen: ", what),
     )  # fmt: skip
-    _tell(ledger, stream, opened, "recovery", note, channels)
-    return True
 
 
 def _tell(
@@ -121,19 +159,21 @@ def _note(a: Alert, number: str) -> Note:
         ("State", a.state),
         ("What", a.what),
         ("Next step", a.next_step),
-        ("Cut-off", _slack(a.cutoff)),
+        ("Slack", _slack(a)),
         ("Cause", f"{a.cause}: no further alert of it until it is over"),
     ]
     return Note(
         f"watch/{a.cause}-{number}",
         one_line(f"Slussen: {a.integration} {a.state}: {a.what}")[:150],
         "\n".join(f"{label + ':':<13}{one_line(value)}" for label, value in rows if value) + "\n",
-        sms(f"Slussen {a.integration} {a.state}: ", a.what, f" {_slack(a.cutoff)}" if a.cutoff else ""),
+        sms(f"Slussen {a.integration} {a.state}: ", a.what, f" {_slack(a)}" if a.cutoff else ""),
     )
 
 
-def _slack(cutoff: datetime | None) -> str:
-    if cutoff is None:
+def _slack(a: Alert) -> str:
+    if a.cutoff is None:
         return ""
-    minutes = int((cutoff - datetime.now(UTC)).total_seconds() // 60)
-    return f"{minutes} minutes left" if minutes >= 0 else f"passed {-minutes} minutes ago"
+    minutes = int((a.cutoff - a.at).total_seconds() // 60)
+    hours = f"{abs(minutes) // 60} h {abs(minutes) % 60} min" if abs(minutes) >= 60 else f"{abs(minutes)} min"
+    when = f"{a.cutoff.astimezone(STOCKHOLM):%a %H:%M}"
+    return f"cut-off {when}, {hours} left" if minutes >= 0 else f"cut-off {when}, passed {hours} ago"

@@ -47,14 +47,19 @@ class Alarms(Protocol):
     def recovered(self, cause: str) -> None:
         """Tell that a cause is over, if it was told of."""
 
+    def again(self, rows: Sequence[Row], now: datetime) -> list[str]:
+        """Tell those who couldn't be told; of which streams."""
+
 
 @dataclass
 class Look:
-    """What a look has found: the alarms that stand, those that are over, what was written down as missed."""
+    """What a look has found: the alarms that stand, those that are over, what was written down as missed, and what was
+    tried to be told again."""
 
     alarms: dict[str, Alert] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    retold: list[str] = field(default_factory=list)
 
     def raise_(self, alert: Alert) -> None:
         self.alarms[alert.cause] = alert
@@ -76,6 +81,7 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
         if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
             alarms.recovered(cause)
             found.over.append(cause)
+    found.retold = alarms.again(rows, now)
     if last is None or now - last > REMEMBERED:
         ledger.append(STREAM, "looked", {"until": now.isoformat()})
     return found
@@ -113,7 +119,7 @@ def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]],
     states = [fold(of_stream).state for of_stream in mine]
     if "missed" in states:
         reason = next(e.data["reason"] for of_stream in mine for e in of_stream if e.kind == "missed")
-        found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name))
+        found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name, now))
     waiting = next((s for s in states if s in (*UNDER_WAY, *DOUBTFUL)), "" if mine else "waiting")
     if due is None or not waiting:
         return
@@ -122,7 +128,7 @@ def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]],
     if level != "green":
         cause = {"amber": "late", "red": "red"}[level]  # red is told of anew, whether or not amber was
         step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
-        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name))
+        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name, now))
 
 
 def _say_missed(found: Look, row: Row, start: datetime, name: str, ledger: Ledger) -> list[Event]:
@@ -143,7 +149,7 @@ def _owed(found: Look, rows: Sequence[Row], ledger: Ledger, now: datetime) -> No
             continue
         if owed.kind in ("receipt", "answer"):
             say_overdue(ledger, owed.interchange, now)
-        found.raise_(_alert(row, _cause(owed), "overdue", owed.what, None, owed.next_step, owed.interchange))
+        found.raise_(_alert(row, _cause(owed), "overdue", owed.what, None, owed.next_step, owed.interchange, now))
 
 
 def _cause(owed: Obligation) -> str:
@@ -154,8 +160,10 @@ def _standing_alarms(ledger: Ledger) -> list[str]:
     return [stream.removeprefix("watch/") for stream, kind in ledger.rows(OPEN) if kind == "alarm"]
 
 
-def _alert(row: Row, cause: str, state: str, what: str, due: Due | None, next_step: str, interchange: str) -> Alert:
+def _alert(
+    row: Row, cause: str, state: str, what: str, due: Due | None, next_step: str, interchange: str, now: datetime
+) -> Alert:
     return Alert(
         cause=cause, integration=row.key, state=state, what=what, next_step=next_step, interchange=interchange,
-        cutoff=due.cutoff if due is not None else None,
+        cutoff=due.cutoff if due is not None else None, at=now,
     )  # fmt: skip

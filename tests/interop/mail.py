@@ -34,7 +34,7 @@ def anywhere(path: str) -> Path:
 def installed(path: str, package: str) -> Path:
     """A program that runs from where Debian installs it only, and as root."""
     if not (Path("/") / path).exists():
-        pytest.skip(f"/{path} isn't there: apt-get install {package}")
+        pytest.skip(f"/{path} isn't there: make interop INSTALL=1 installs {package}, as root")
     if os.geteuid() != 0:
         pytest.skip(f"/{path} wants root")
     return Path("/") / path
@@ -129,7 +129,7 @@ postlog unix-dgram n - n - 1 postlogd
 @contextmanager
 def dovecot(mailboxes: Path) -> Iterator[Setting]:
     """An IMAP server with TLS over Maildirs: the user ``city`` has the folder ``city``."""
-    command = installed("usr/sbin/dovecot", "dovecot-imapd")
+    command = installed("usr/lib/dovecot/imap", "dovecot-imapd").parents[2] / "sbin" / "dovecot"
     s = Setting()
     (s.home / "dovecot.conf").write_text(f"""
 base_dir = {s.home}/run

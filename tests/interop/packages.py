@@ -1,7 +1,9 @@
-"""Servers that nobody here wrote, out of Debian's packages: ``make interop`` unpacks them, installs nothing.
+"""Servers that nobody here wrote, out of Debian's packages: ``make interop`` unpacks them, installs nothing unasked.
 
 The packages are laid out below ``.slussen/interop/root``; what can't be had is skipped by the tests with its reason.
 Needs ``apt-get`` and ``dpkg``, no root (as root, the lists are brought up to date when a package isn't found).
+Postfix and Dovecot run from where Debian installs them only: ``--install`` (``make interop INSTALL=1``) does that, as
+root, where they aren't there. No command here is waited for longer than some minutes, and none asks anything.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ PACKAGES = [
     "openssh-server", "openssh-sftp-server", "libwrap0", "vsftpd", "proftpd-core", "proftpd-mod-crypto",
     "nginx", "libhiredis0.14", "libmemcached11", "libmemcachedutil2", "libhashkit2", "libpcre2-posix3",
 ]  # fmt: skip
+INSTALLED = {"postfix": "/usr/sbin/postfix", "dovecot-imapd": "/usr/lib/dovecot/imap"}
+MINUTES = 3  # that one command may take
 
 
 def unpack() -> list[str]:
@@ -28,15 +32,43 @@ def unpack() -> list[str]:
     debs.mkdir(parents=True, exist_ok=True)
     missing = [p for p in PACKAGES if not list(debs.glob(f"{p}_*.deb")) and not _fetch(p, debs)]
     if missing and os.geteuid() == 0:
-        subprocess.run(["apt-get", "-qq", "update"], check=False)
+        _apt(["update"])
         missing = [p for p in missing if not _fetch(p, debs)]
     for deb in debs.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", str(deb), str(ROOT)], check=True)
+        if subprocess.run(["dpkg", "-x", str(deb), str(ROOT)], check=False).returncode:
+            missing.append(deb.name.partition("_")[0])  # cut off when it was fetched
+            deb.unlink()
     return missing
 
 
+def install() -> list[str]:
+    """Install what runs only where it is installed; the packages that couldn't be."""
+    missing = [package for package, path in INSTALLED.items() if not Path(path).exists()]
+    if not missing:
+        return []
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return missing
+    command = ["install", "-y", "--no-install-recommends", *missing]
+    if not _apt(command):
+        _apt(["update"])
+        _apt(command)
+    return [package for package in missing if not Path(INSTALLED[package]).exists()]
+
+
 def _fetch(package: str, folder: Path) -> bool:
-    done = subprocess.run(["apt-get", "-qq", "download", package], cwd=folder, capture_output=True, check=False)
+    return _apt(["download", package], folder)
+
+
+def _apt(command: list[str], folder: Path = HOME) -> bool:
+    """Did it succeed, without asking anything, within its time?"""
+    try:
+        done = subprocess.run(
+            ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=60", *command],
+            cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=MINUTES * 60,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 
@@ -61,5 +93,5 @@ def program(path: str) -> Path | None:
 
 
 if __name__ == "__main__":
-    if left := unpack():
+    if left := unpack() + (install() if "--install" in sys.argv else []):
         print(f"not to be had, their tests are skipped: {', '.join(left)}", file=sys.stderr)

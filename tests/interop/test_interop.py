@@ -1,4 +1,4 @@
-"""The behaviours of ``tests/transports/test_conformance.py``, asked of servers that nobody here wrote."""
+"""The behaviours of ``tests/transports``' suite, asked of servers that nobody here wrote."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from slussen.errors import TransportError, TransportRefused
 from tests.interop.servers import Running
 from tests.transports.places import CONTENT, Place
 from tests.transports.test_conformance import *  # noqa: F403
+from tests.transports.test_renaming import *  # noqa: F403
 
 LARGE = bytes(range(256)) * 80_000  # 20 MB
 

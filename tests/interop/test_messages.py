@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from aiosmtpd.controller import Controller
 
 from sandbox import shs_node
 from sandbox.x400_gateway import Partners
+from slussen.certificates import certificate, own
 from slussen.errors import TransportRefused
+from slussen.probing import Partner, Probe, probe
 from slussen.transports import Notice
 from slussen.transports.shs import Actor, Shs
 from slussen.transports.x400 import X400, Account
@@ -125,6 +128,20 @@ def test_dovecot_shows_fetches_and_archives_a_file(mail: Account, tmp_path: Path
         assert {e.name for e in partner.entries("*")} == set(names)
 
 
+def test_a_probe_logs_in_to_both_and_names_what_is_wrong(mail: Account) -> None:
+    def tried(account: Account) -> Probe:
+        at = partial(certificate, "127.0.0.1", account.port, "smtp", account.ca)
+        return probe(Partner(connection="p", transport="x400", open=lambda: X400(account), pattern="*", certificate=at))
+
+    ready = tried(mail)
+    assert ready.verdict == "fine", ready.as_dict()
+    assert [s.name for s in ready.steps] == ["certificate", "connect and log in", "clock", "list"]
+    for wrong, word in (({"recipient": NOBODY}, "refused with 550 5.1.1"), ({"password": "fel"}, "logging in")):
+        refused = tried(replace(mail, **wrong))
+        assert refused.verdict == "failed"
+        assert word in refused.steps[-1].detail
+
+
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[tuple[str, shs_node.Served]]:
     with shs_node.running(tmp_path, tls=False) as served:
@@ -161,3 +178,17 @@ def test_nginx_lets_nobody_in_without_a_certificate(front: tuple[str, shs_node.S
     with Shs(actor) as partner, pytest.raises(TransportRefused):
         partner.entries("*")
     assert served.node.arrived() == []
+
+
+def test_a_probe_through_nginx_reads_its_clock_and_both_certificates(front: tuple[str, shs_node.Served]) -> None:
+    url, served = front
+    ours, ca = str(served.certificate(shs_node.CITY)), str(served.authority.ca)
+    actor = Actor(url=url, own=shs_node.CITY, partner=SKV, product=PRODUCT, ca=ca, cert=ours)
+    port = int(url.rpartition(":")[2])
+    done = probe(Partner(
+        connection="p", transport="shs", open=lambda: Shs(actor), pattern="*",
+        certificate=partial(certificate, "127.0.0.1", port, "tls", ca, ours), own=partial(own, ours),
+    ))  # fmt: skip
+    assert {s.name: s.result for s in done.steps} == dict.fromkeys(
+        ["certificate", "our certificate", "connect and log in", "clock", "list"], "fine"
+    )

@@ -1,7 +1,7 @@
-"""What every transport does, against a real server each: collecting and delivering by any protocol, then by renaming.
+"""What every transport does, against a real server each: files and messages alike, first collecting, then delivering.
 
 The same behaviours are asked of servers that nobody here wrote in ``tests/interop``. How many are asked of whom is
-counted in ``test_counts.py``.
+counted in ``test_counts.py``, with those of ``test_disturbed.py`` and ``test_renaming.py``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ from __future__ import annotations
 import io
 import os
 from contextlib import nullcontext, suppress
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
 import pytest
 
-from sandbox.faults import Fault
 from slussen.collection import collect, collecting
 from slussen.delivery import Delivery
 from slussen.errors import CallError, TechnicalError, TransportError, TransportRefused
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
-from slussen.transports import Exists, Missing, Unknown
-from tests.transports.places import CONTENT, End, Place
+from slussen.transports import Unknown
+from tests.transports.places import CONTENT, End
 
 EVERY_BYTE = bytes(range(256)) * 5
 SIZES = [0, 160, 1280, 32_800, 327_680, 1_048_640]  # none, less and more than what goes in one request, whole records
@@ -111,14 +109,9 @@ def test_no_name_leads_anywhere_else(end: End, name: str) -> None:
 def test_a_download_that_breaks_is_no_file_or_is_gone_on_with(end: End) -> None:
     name, whole = end.names[0], content(2_097_280)
     end.bring(name, whole)
-    with end.breaking(name) as sink:
-        try:
-            with end.open() as at:
-                at.fetch(name, sink)
-        except (TransportError, TransportRefused):
-            assert sink.getvalue() != whole
-        else:
-            assert sink.getvalue() == whole
+    with end.breaking(name) as sink, suppress(TransportError, TransportRefused), end.open() as at:
+        at.fetch(name, sink)
+        assert sink.getvalue() == whole
 
 
 def test_a_connection_that_was_closed_is_a_passing_fault(end: End) -> None:
@@ -320,204 +313,3 @@ def test_every_interchange_has_an_identity_of_its_own_there_and_every_attempt_th
 
     assert identities() == identities()
     assert len(identities()) == 3
-
-
-# --- faults of a network, by any protocol that has one
-
-
-def told(remote: End, *faults: Fault) -> None:
-    """The partner does these things wrong from now on, and no others."""
-    assert remote.switches is not None
-    remote.switches.set(*faults)
-
-
-def test_a_lost_reply_is_found_out_about_and_nothing_is_there_twice(
-    remote: End, book: Ledger, store: PayloadStore
-) -> None:
-    """By looking, by sending the same id again, or by the receipt."""
-    for on in ("put", "rename") if remote.renames else ("send",):
-        d = promise(book, store, remote.names[0], CONTENT)
-        told(remote, Fault(kind="swallow", on=on, times=1))
-        for _ in range(3):
-            with suppress(TransportError):
-                attempt(remote, d, store, book)
-        assert is_delivered(book, d)
-        assert remote.received() == [CONTENT]
-
-
-@pytest.mark.parametrize("after", [1, 100, 100_000])
-def test_a_connection_that_breaks_midway_has_certainly_not_delivered(
-    remote: End, book: Ledger, store: PayloadStore, after: int
-) -> None:
-    d = promise(book, store, remote.names[0], content(LARGE))
-    told(remote, Fault(kind="drop", on=remote.sends, bytes=after, times=1))
-    with pytest.raises(TransportError) as caught:
-        attempt(remote, d, store, book)
-    assert not isinstance(caught.value, Unknown)
-    assert remote.received() == []
-    assert attempt(remote, d, store, book) == "delivered"
-    assert remote.received() == [content(LARGE)]
-
-
-@pytest.mark.parametrize("kind", ["busy", "full"])
-def test_what_is_put_off_is_delivered_by_the_next_attempt(
-    remote: End, book: Ledger, store: PayloadStore, kind: Any
-) -> None:
-    d = promise(book, store, remote.names[0], content(32_800))
-    told(remote, Fault(kind=kind, on=remote.sends, bytes=1000))
-    with pytest.raises(TransportError) as caught:
-        attempt(remote, d, store, book)
-    assert not isinstance(caught.value, Unknown)
-    assert remote.received() == []
-    told(remote)
-    assert attempt(remote, d, store, book) == "delivered"
-    assert remote.received() == [content(32_800)]
-
-
-def test_what_is_refused_for_good_is_final(remote: End, book: Ledger, store: PayloadStore) -> None:
-    d = promise(book, store, remote.names[0], CONTENT)
-    told(remote, Fault(kind="refuse", on=remote.sends))
-    with pytest.raises(TransportRefused):
-        attempt(remote, d, store, book)
-    assert not is_delivered(book, d)
-    assert remote.received() == []
-
-
-def test_a_partner_that_is_not_there_passes(remote: End, book: Ledger, store: PayloadStore) -> None:
-    d = promise(book, store, remote.names[0], CONTENT)
-    told(remote, Fault(kind="drop", on="connect"))
-    with pytest.raises(TransportError):
-        attempt(remote, d, store, book)
-    told(remote)
-    assert attempt(remote, d, store, book) == "delivered"
-
-
-def test_a_list_that_breaks_is_a_passing_fault_and_no_empty_one(remote: End) -> None:
-    remote.bring(remote.names[0])
-    with remote.open() as at:
-        told(remote, Fault(kind="drop", on="list", times=1))
-        with pytest.raises(TransportError):
-            at.entries(remote.names[0])
-    with remote.open() as at:
-        assert [e.name for e in at.entries(remote.names[0])] == [remote.names[0]]
-
-
-# --- delivering by renaming
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_what_is_put_stands_there_whole_once_it_is_renamed(place: Place, size: int) -> None:
-    name, data = place.names[0], content(size)
-    with place.open() as to:
-        temporary = to.temporary(name, "f29-1", 1)
-        to.put(temporary, io.BytesIO(data), size)
-        assert to.verify(temporary, size, sha256(data).hexdigest())
-        assert to.exists(temporary)
-        assert not to.exists(name)
-        to.rename(temporary, name, replace=False)
-        assert to.digest(name) == sha256(data).hexdigest()
-    assert place.standing() == {name: data}
-
-
-def test_a_temporary_name_is_not_collected_by_a_consumer(place: Place) -> None:
-    with place.open() as to:
-        to.put(to.temporary(place.names[0], "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
-        assert to.entries(place.names[0][:-1] + "?") == []
-
-
-def test_half_a_file_does_not_pass_for_a_whole_one(place: Place) -> None:
-    with place.open() as to:
-        temporary = to.temporary(place.names[0], "f29-1", 1)
-        to.put(temporary, io.BytesIO(CONTENT[:80]), 80)
-        assert not to.verify(temporary, len(CONTENT), sha256(CONTENT).hexdigest())
-
-
-def test_a_stump_of_the_same_attempt_is_written_over(place: Place) -> None:
-    with place.open() as to:
-        temporary = to.temporary(place.names[0], "f29-1", 1)
-        to.put(temporary, io.BytesIO(CONTENT * 2), 320)
-        to.put(temporary, io.BytesIO(CONTENT), len(CONTENT))
-        assert to.digest(temporary) == sha256(CONTENT).hexdigest()
-
-
-def test_a_rename_of_nothing_says_missing_whether_the_name_is_free_or_not(place: Place) -> None:
-    with place.open() as to:
-        for _ in range(2):
-            with pytest.raises(Missing):
-                to.rename(to.temporary(place.names[0], "f29-1", 1), place.names[0], replace=False)
-            place.bring(place.names[0])
-    assert place.standing() == {place.names[0]: CONTENT}
-
-
-def test_a_rename_never_replaces_unasked(place: Place) -> None:
-    first, second = place.names
-    place.bring(first)
-    place.bring(second, CONTENT * 2)
-    with place.open() as to, pytest.raises(Exists):
-        to.rename(first, second, replace=False)
-    assert place.standing() == {first: CONTENT, second: CONTENT * 2}
-
-
-def test_a_rename_that_may_replace_does_where_the_server_can(place: Place) -> None:
-    first, second = place.names
-    place.bring(first)
-    place.bring(second, CONTENT * 2)
-    with place.open() as to:
-        if not to.replaces:
-            with pytest.raises(Exists):
-                to.rename(first, second, replace=True)
-            return
-        to.rename(first, second, replace=True)
-    assert place.standing() == {second: CONTENT}
-
-
-def test_from_one_temporary_name_to_the_next_only_one_attempt_gets_through(place: Place) -> None:
-    """The fence: whoever renames first has the file, and the other is told that there is none."""
-    with place.open() as one, place.open() as other:
-        names = [one.temporary(place.names[0], "f29-1", n) for n in (1, 2, 3)]
-        one.put(names[0], io.BytesIO(CONTENT), len(CONTENT))
-        one.rename(names[0], names[1], replace=False)
-        with pytest.raises(Missing):
-            other.rename(names[0], names[2], replace=False)
-        assert other.exists(names[1])
-
-
-def test_removing_what_is_not_there_is_no_fault(place: Place) -> None:
-    place.bring(place.names[0])
-    with place.open() as to:
-        to.remove(place.names[0])
-        to.remove(place.names[0])
-        assert not to.exists(place.names[0])
-
-
-def test_reading_back_what_is_not_there_says_missing(place: Place) -> None:
-    with place.open() as to, pytest.raises(Missing):
-        to.digest(place.names[1])
-
-
-def test_every_attempt_and_interchange_has_names_of_its_own(place: Place) -> None:
-    with place.open() as to:
-        names = {to.temporary(place.names[0], i, n) for i in ("f29-1", "f29-2") for n in (1, 2, 11)}
-        names |= {to.aside(place.names[0], i) for i in ("f29-1", "f29-2")}
-    assert len(names) == 8
-    assert place.names[0] not in names
-
-
-def test_what_one_connection_writes_another_sees_at_once(place: Place) -> None:
-    name = place.names[0]
-    with place.open() as writer, place.open() as reader:
-        assert not reader.exists(name)
-        writer.put(temporary := writer.temporary(name, "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
-        writer.rename(temporary, name, replace=False)
-        assert reader.digest(name) == sha256(CONTENT).hexdigest()
-
-
-def test_no_more_descriptors_are_open_afterwards(place: Place) -> None:
-    with place.open() as to:
-        to.exists(place.names[0])
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(3):
-        with place.open() as to:
-            to.put(temporary := to.temporary(place.names[0], "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
-            to.fetch(temporary, io.BytesIO())
-    assert len(os.listdir("/proc/self/fd")) <= before + 1

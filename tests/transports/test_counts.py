@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.transports import conftest, test_conformance
+from tests.transports import conftest, test_conformance, test_disturbed, test_renaming
 from tests.transports.places import ENDS, FILES, MESSAGES
 
 EVERYBODY, RENAMED, SENT = 22, 35, 28  # asked of all six; of each that renames; of each that carries messages
@@ -20,10 +20,11 @@ def asked() -> dict[str, list[str]]:
     """Each behaviour, and the transports that it is asked of: those of its fixture."""
     of = {"end": ENDS, "remote": tuple(n for n in ENDS if n != "directory"), "place": tuple(FILES)}
     found = {}
-    for name, test in vars(test_conformance).items():
-        if name.startswith("test_"):
-            [fixture] = of.keys() & inspect.signature(test).parameters.keys()
-            found[name] = list(of[fixture])
+    for module in (test_conformance, test_disturbed, test_renaming):
+        for name, test in vars(module).items():
+            if name.startswith("test_"):
+                [fixture] = of.keys() & inspect.signature(test).parameters.keys()
+                found[name] = list(of[fixture])
     return found
 
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
-from slussen import settings
+from slussen import clock, settings
 from slussen.errors import CallError, SlussenError, TechnicalError, TransportError, TransportRefused, describe
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from slussen.alerts import Alert
+    from slussen.integration import Integration
     from slussen.ledger import Ledger
     from slussen.notifications import Channel
 
@@ -83,10 +86,18 @@ def alert_of(context: Context) -> Alert:
         case _:
             cause, state = f"interchange/{interchange or integration}", f"stopped at {task.step}"
             next_step = next_step or f"slussen show {interchange or integration}"
+    now = clock.now(context)
     return Alert(
         cause=cause, integration=integration, state=state, what=what.strip(), next_step=next_step,
-        interchange=interchange,
+        interchange=interchange, cutoff=_cutoff(task.integration, context.get("data_interval_start")), at=now,
     )  # fmt: skip
+
+
+def _cutoff(integration: Integration, start: datetime | None) -> datetime | None:
+    """When it is too late for the run's interval: what is left until then is what a failure is weighed by."""
+    from slussen.lateness import resolve
+
+    return resolve(integration.times, start).cutoff if integration.times is not None and start is not None else None
 
 
 def _connection(task: Any) -> str:

@@ -12,8 +12,10 @@ from slussen.operators.base import RETRIES, RETRY_DELAY, PassingFaults, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from slussen.alerts import Alert
+    from slussen.catalogue import Row
     from slussen.ledger import Ledger
     from slussen.notifications import Channel
 
@@ -35,6 +37,12 @@ class Channels:
 
         alerts.recovered(self.ledger, self.channels, cause)
 
+    def again(self, rows: Sequence[Row], now: datetime) -> list[str]:
+        from slussen.operators.channels import channel
+        from slussen.retelling import retell
+
+        return retell(self.ledger, self.channels, [row.integration for row in rows], channel, now)
+
 
 class WatchOperator(BaseOperator):
     """Look once: what should have happened by the run's clock, and has it?"""
@@ -53,5 +61,7 @@ class WatchOperator(BaseOperator):
             self.log.warning("%s: %s: %s. Next: %s", alert.integration, alert.state, alert.what, alert.next_step)
         for cause in found.over:
             self.log.info("%s is over", cause)
+        for stream in found.retold:
+            self.log.info("%s: told again where it couldn't be told", stream)
         self.log.info("%d missed, %d alarms stand, %d over", len(found.missed), len(found.alarms), len(found.over))
         return {"missed": found.missed, "alarms": sorted(found.alarms), "over": found.over}

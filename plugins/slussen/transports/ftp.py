@@ -185,8 +185,11 @@ class Ftp(Remote):
                 raise TransportError(f"{doing}: it was replaced while it was read")
             got.seen = entry
             self._ftp.receive(path, got.take, Pace(TIMEOUT, entry.size, got.bytes), got.bytes)
+            after = self._entry(name, path)
         if got.bytes != entry.size:
             raise TransportError(f"{doing}: {got.bytes} bytes came, the server says {entry.size}")
+        if after is not None and differs(after, entry):  # none: another run has put away what we both have read
+            raise TransportError(f"{doing}: it was written or replaced while it was read")
 
     def _same_so_far(self, path: str, got: Got) -> bool:
         if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
