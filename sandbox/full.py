@@ -5,13 +5,15 @@ first load of all, every person an insert. That leaves the gates nothing to hold
 volume this one differs from, and nobody's flag to be lost. The file comes in the mail, as each week's does.
 
 A task's seconds are Airflow's own, from its start to its end, so that the start of its process is in them; its memory
-is the highest that its process has had (``VmHWM``), with what it shares with others.
+is the highest that its process has had (``VmHWM``), with what it shares with others. On a busy machine its seconds are
+more than its work: so its CPU seconds stand beside them (without PostgreSQL's), and the load below.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -48,21 +50,22 @@ TITLE = "airflow worker -- "  # of the process of a task; the task instance's id
 
 @dataclass(frozen=True)
 class Took:
-    """What a task took: seconds from start to end, the highest memory of its process in MB; how many records it had."""
+    """What a task took: seconds from start to end, its process's CPU seconds and highest memory in MB; its records."""
 
     task: str
     state: str
     seconds: float
+    cpu: float
     peak: float
     records: int
     budget: float | None
 
 
-class Peaks:
-    """The highest memory of each task's process below this one, in MB, by task instance; looked at while it is open."""
+class Watch:
+    """What each task's process below this one has used, by task instance, while it is open: CPU seconds, highest MB."""
 
     def __init__(self, above: int) -> None:
-        self.of: dict[str, float] = {}
+        self.of: dict[str, tuple[float, float]] = {}
         self._above, self._done = psutil.Process(above), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -80,7 +83,9 @@ class Peaks:
                 with suppress(psutil.NoSuchProcess):
                     title = " ".join(process.cmdline()).strip()
                     if title.startswith(TITLE) and " " not in (task := title.removeprefix(TITLE)):
-                        self.of[task] = max(self.of.get(task, 0.0), processes.memory(process.pid, "VmHWM"))
+                        cpu, before = process.cpu_times(), self.of.get(task, (0.0, 0.0))
+                        now = (cpu.user + cpu.system, processes.memory(process.pid, "VmHWM"))
+                        self.of[task] = (max(before[0], now[0]), max(before[1], now[1]))
 
 
 def full(home: Path, *, persons: int, once: bool, console: Console) -> int:
@@ -95,14 +100,16 @@ def full(home: Path, *, persons: int, once: bool, console: Console) -> int:
         five = moment(MONDAY, "05:00")
         run = Run(DAG, RUN, five, five, before=lambda: _arrives(stack, persons, say), answer="Refuse")
         assert stack.airflow is not None
-        with Peaks(stack.airflow.scheduler) as peaks:
+        with Watch(stack.airflow.scheduler) as watch:
             Player(stack, console, limit=LONGEST).play([[run]])
         told = {e.kind: e for i in stack.ledger.interchanges() for e in stack.ledger.events(i.id)
                 if e.kind in ("collected", "merged", "delivered")}  # fmt: skip
-        took = _took(stack, peaks.of, persons)
+        took = _took(stack, watch.of, persons)
         whole = (told["delivered"].at - told["collected"].at).total_seconds() if "delivered" in told else None
         wrong = [*_wrong(took, whole), *_compared(stack, told.get("delivered"), persons)]
         console.print(table(took, whole, persons))
+        load = os.getloadavg()[1]
+        console.print(f"the machine: {os.cpu_count()} cores, a load of {load:.1f} in these minutes", highlight=False)
         if "merged" in told:
             counts = ", ".join(f"{n:,} {name}" for name, n in told["merged"].data["counts"].items() if n)
             console.print(f"merged: {counts}", highlight=False)
@@ -131,7 +138,7 @@ def _arrives(stack: Stack, persons: int, say: Any) -> None:
     say("it is in the mail")
 
 
-def _took(stack: Stack, peaks: Mapping[str, float], persons: int) -> list[Took]:
+def _took(stack: Stack, used: Mapping[str, tuple[float, float]], persons: int) -> list[Took]:
     """The tasks of the run in their order."""
     assert stack.airflow is not None
     records = {i.integration: i.records or 0 for i in stack.ledger.interchanges()}
@@ -145,7 +152,8 @@ def _took(stack: Stack, peaks: Mapping[str, float], persons: int) -> list[Took]:
             seconds = (end - start).total_seconds()
         budget = BUDGET[task] * persons / PERSONS if task in BUDGET else None
         n = records.get(task.partition(".")[0], 0)
-        made.append(Took(task, t["state"] or "?", seconds, peaks.get(str(t.get("id")), 0.0), n, budget))
+        cpu, peak = used.get(str(t.get("id")), (0.0, 0.0))
+        made.append(Took(task, t["state"] or "?", seconds, cpu, peak, n, budget))
     return made
 
 
@@ -183,21 +191,21 @@ def _compared(stack: Stack, delivered: Event | None, persons: int) -> list[str]:
 def table(took: list[Took], whole: float | None, persons: int) -> Table:
     """Task by task, and the whole."""
     share = persons / PERSONS
-    made = Table("task", "records", "seconds", "budget s", "peak MB", "state", title=f"{persons:,} persons")
-    for column in made.columns[1:5]:
+    made = Table("task", "records", "seconds", "budget s", "CPU s", "peak MB", "state", title=f"{persons:,} persons")
+    for column in made.columns[1:6]:
         column.justify = "right"
     for t in took:
         over = t.budget is not None and t.seconds > t.budget
         made.add_row(
             t.task, f"{t.records:,}", f"[yellow]{t.seconds:.1f}[/]" if over else f"{t.seconds:.1f}",
-            f"{t.budget:.1f}" if t.budget is not None else "", f"{t.peak:.0f}", t.state,
+            f"{t.budget:.1f}" if t.budget is not None else "", f"{t.cpu:.1f}", f"{t.peak:.0f}", t.state,
         )  # fmt: skip
     made.add_section()
     tasks = sum(t.seconds for t in took if t.budget is not None)
-    made.add_row("all but collect", "", f"{tasks:.1f}", f"{sum(BUDGET.values()) * share:.1f}", "", "")
+    made.add_row("all but collect", "", f"{tasks:.1f}", f"{sum(BUDGET.values()) * share:.1f}", "", "", "")
     if whole is not None:
-        made.add_row("between them: the scheduler", "", f"{whole - tasks:.1f}", "", "", "")
-        made.add_row("payload → delivered", "", f"{whole:.1f}", f"{WHOLE}, better {STRETCH}", "", "")
+        made.add_row("between them: the scheduler", "", f"{whole - tasks:.1f}", "", "", "", "")
+        made.add_row("payload → delivered", "", f"{whole:.1f}", f"{WHOLE}, better {STRETCH}", "", "", "")
     return made
 
 
