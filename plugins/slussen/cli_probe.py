@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +43,8 @@ def probe(
     from slussen.probing import probe as try_all
 
     settings.use_connections()
-    done = [try_all(one) for one in find(partner, rows())]
+    with redirect_stdout(sys.stderr):  # where Airflow's own warnings belong
+        done = [try_all(one) for one in find(partner, rows())]
     if as_json:
         typer.echo(json.dumps([d.as_dict() for d in done], ensure_ascii=False, indent=2))
     else:
