@@ -36,14 +36,15 @@ def probe(
 
     Example: slussen probe agresso_kund
     """
-    from slussen.catalogue import rows
     from slussen.ledger import Ledger
-    from slussen.operators.probe import find, version
     from slussen.probing import keep
     from slussen.probing import probe as try_all
 
     settings.use_connections()
-    with redirect_stdout(sys.stderr):  # where Airflow's own warnings belong
+    with redirect_stdout(sys.stderr):  # where Airflow, once it is imported, has its own warnings go
+        from slussen.catalogue import rows
+        from slussen.operators.probe import find, version
+
         done = [try_all(one) for one in find(partner, rows())]
     if as_json:
         typer.echo(json.dumps([d.as_dict() for d in done], ensure_ascii=False, indent=2))
