@@ -364,7 +364,7 @@ def test_a_nodes_clock_that_is_off_and_our_certificate_that_expires_are_warned_o
         expired = rig.server.authority.issue("old", expired=True)
         done = tried(rig, monkeypatch, cert=str(expired))
         assert "have it renewed, and tell the partner" in failed(done)["our certificate"]
-        with pytest.raises(CallError, match="our certificate can't be read"):
+        with pytest.raises(CallError, match="can't be read"):
             tried(rig, monkeypatch, cert=str(tmp_path / "none.pem"))
 
 
@@ -449,6 +449,32 @@ def test_the_command_finds_the_demos_connections_by_a_file_of_the_owners_alone(
     done = slussen(home, "probe", "nobody")
     assert done.returncode == 2
     assert "agresso_kund" in done.stderr
+
+
+def test_the_command_probes_a_mailbox_and_an_actor_of_the_demo(tmp_path: Path, ledger: Ledger) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "database").write_text(ledger._dsn)
+    names = connections.PLACE.findall((settings.ROOT / "airflow_settings.yaml").read_text())
+    with messages.RIGS["x400"](tmp_path / "x400") as post, messages.RIGS["shs"](tmp_path / "shs") as node:
+        places = {n: "1" if "PORT" in n else "x" for n in names} | {
+            "X400_HOST": "127.0.0.1", "X400_SMTP_PORT": str(post.server.smtp_port), "X400_USER": x400_gateway.USER,
+            "X400_PASSWORD": x400_gateway.PASSWORD, "X400_IMAP_PORT": str(post.server.imap_port),
+            "X400_GATEWAY": x400_gateway.GATEWAY, "X400_CITY": x400_gateway.CITY, "CSN_X400": messages.CSN,
+            "X400_CA": str(post.server.ca), "SHS_URL": node.server.url, "SHS_CA": str(node.server.authority.ca),
+            "SHS_CERTIFICATE": str(node.server.certificate(shs_node.CITY)), "SHS_CITY": shs_node.CITY,
+            "SKV_SHS": messages.SKV,
+        }  # fmt: skip
+        connections.keep(settings.ROOT / "airflow_settings.yaml", places, home / "connections.json")
+        for partner_ in ("csn_x400", "skv_shs"):
+            done = slussen(home, "probe", partner_, "--json")
+            assert done.returncode == 0, done.stdout + done.stderr
+            [told] = json.loads(done.stdout)
+            assert {s["name"] for s in told["steps"]} >= {"certificate", "connect and log in", "list"}
+            assert [e.data["verdict"] for e in ledger.events(f"probe/{partner_}")] == ["fine"]
+    done = slussen(home, "probe", "skv_shs")
+    assert done.returncode == 1
+    assert "no TLS connection could be made" in done.stdout
 
 
 def slussen(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,14 +35,16 @@ def probe(
 
     Example: slussen probe agresso_kund
     """
-    from slussen.catalogue import rows
     from slussen.ledger import Ledger
-    from slussen.operators.probe import find, version
     from slussen.probing import keep
     from slussen.probing import probe as try_all
 
     settings.use_connections()
-    done = [try_all(one) for one in find(partner, rows())]
+    with redirect_stdout(sys.stderr):  # where Airflow, once it is imported, has its own warnings go
+        from slussen.catalogue import rows
+        from slussen.operators.probe import find, version
+
+        done = [try_all(one) for one in find(partner, rows())]
     if as_json:
         print_json([d.as_dict() for d in done])
     else:

@@ -22,6 +22,7 @@ PACKAGES = [
 ]  # fmt: skip
 INSTALLED = {"postfix": "/usr/sbin/postfix", "dovecot-imapd": "/usr/lib/dovecot/imap"}
 MINUTES = 3  # that one command may take
+OPTIONS = [f"-o{o}" for o in ("DPkg::Lock::Timeout=60", "Acquire::Retries=0", "Acquire::http::Timeout=20")]
 
 
 def unpack() -> list[str]:
@@ -31,8 +32,7 @@ def unpack() -> list[str]:
     debs = HOME / "debs"
     debs.mkdir(parents=True, exist_ok=True)
     missing = [p for p in PACKAGES if not list(debs.glob(f"{p}_*.deb")) and not _fetch(p, debs)]
-    if missing and os.geteuid() == 0:
-        _apt(["update"])
+    if missing and os.geteuid() == 0 and _apt(["update"]):
         missing = [p for p in missing if not _fetch(p, debs)]
     for deb in debs.glob("*.deb"):
         if subprocess.run(["dpkg", "-x", str(deb), str(ROOT)], check=False).returncode:
@@ -49,8 +49,7 @@ def install() -> list[str]:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return missing
     command = ["install", "-y", "--no-install-recommends", *missing]
-    if not _apt(command):
-        _apt(["update"])
+    if not _apt(command) and _apt(["update"]):
         _apt(command)
     return [package for package in missing if not Path(INSTALLED[package]).exists()]
 
@@ -63,7 +62,7 @@ def _apt(command: list[str], folder: Path = HOME) -> bool:
     """Did it succeed, without asking anything, within its time?"""
     try:
         done = subprocess.run(
-            ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=60", *command],
+            ["apt-get", "-qq", *OPTIONS, *command],
             cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=MINUTES * 60,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
