@@ -394,7 +394,10 @@ def test_an_empty_file_is_collected_and_one_of_another_name_is_no_repeat_of_it(
     assert [(m.name, m.bytes) for m in collected_by(book, "kir", "one")] == [("a.txt", 0), ("b.txt", 0)]
 
 
-def test_a_name_that_cannot_be_used_is_told_and_the_others_go_on(inbox: Path, store: PayloadStore, book: Any) -> None:
+def test_a_name_that_cannot_be_used_is_told_and_the_others_go_on(
+    inbox: Path, store: PayloadStore, book: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     for name in (b"a.txt", b"b\n.txt", b"c\\.txt", b"\xe4.txt"):
         (inbox / os.fsdecode(name)).write_bytes(name)
     with Directory(inbox) as source:
@@ -403,6 +406,8 @@ def test_a_name_that_cannot_be_used_is_told_and_the_others_go_on(inbox: Path, st
         assert [type(e) for e in taking.refused] == [TransportRefused] * 2
         assert not taking.left(()), "they aren't waited for"
     assert len(list(inbox.glob("*.txt"))) == 2
+    assert "\\udce4.txt" in caplog.text, "as it may be written to any log"
+    assert caplog.text.encode()
 
 
 @pytest.mark.parametrize("how", ["grown", "replaced", "gone"])

@@ -52,7 +52,7 @@ class Collected:
 
     def __str__(self) -> str:
         what = f"a repeat of {self.repeat_of}, not sent on" if self.repeat_of else f"collected by {self.run}"
-        return f"{self.interchange}: {self.name}, {self.bytes} bytes, sha256 {self.sha256[:12]}: {what}"
+        return f"{self.interchange}: {self.name!r}, {self.bytes} bytes, sha256 {self.sha256[:12]}: {what}"
 
 
 def identity(integration: str, name: str, size: int, digest: str, occasion: str = "") -> str:
