@@ -16,7 +16,7 @@ demo: $(VENV)/.installed ## Run a business day through Airflow; ONCE=1 stops eve
 	$(BIN)/python -m sandbox.demo $(if $(filter 1,$(ONCE)),--once) --scale $(or $(SCALE),1) $(if $(PERSONS),--persons $(PERSONS))
 
 test: $(VENV)/.installed-dev ## Run the tests, the demo's scenario among them
-	$(BIN)/python -m pytest --ignore=tests/interop
+	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore=tests/interop
 
 bench: $(VENV)/.installed-dev ## Measure the records engine against its peers, on the same files in one run (ROWS=2000000 REPEAT=3)
 	$(BIN)/python -m benchmarks --rows $(or $(ROWS),2000000) --repeat $(or $(REPEAT),3)
