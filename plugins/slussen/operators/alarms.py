@@ -49,9 +49,9 @@ def on_success(context: Context) -> None:
     task: Any = context["task"]
     step = getattr(task, "step", "")
     if step in PARTNERS:
-        recovered(_ledger(), channels(), f"transport/{_connection(task)}")
+        recovered(_ledger(), channels(), f"transport/{_connection(task)}", clock.now(context))
     elif step == "notify":
-        recovered(_ledger(), channels(), f"notify/{task.integration.key}")
+        recovered(_ledger(), channels(), f"notify/{task.integration.key}", clock.now(context))
 
 
 def channels() -> list[Channel]:
