@@ -44,8 +44,8 @@ class Told:
         late = [c for c in self.alerts if c in self.over]
         return (
             f"{len(self.alerts)} alerts were mailed, each once: {len(late)} of a receipt that was late, and once its "
-            f"all-clear; {len(self.alerts) - len(late)} of files that were stopped. {len(self.probed)} partners were "
-            "probed before nine o'clock"
+            f"all-clear; {len(self.alerts) - len(late)} of files that were stopped; nobody is named in any. "
+            f"{len(self.probed)} partners were probed before nine o'clock"
         )
 
 
