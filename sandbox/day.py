@@ -24,6 +24,7 @@ from slussen.catalogue import Planned, planned, rows
 FIRST_BUSINESS_DAY = date(2026, 6, 1)
 LOOK, LATER_LOOK = "09:15", "10:30"  # of the many looks a day for INFODATA's files, the two that find one
 ENDS = "05:00"
+WATCHDOG, PROBE = "slussen_watchdog", "slussen_probe"
 REFUSE = "Refuse"  # what a person answers when the gate asks, unless the script says otherwise
 
 
@@ -32,11 +33,16 @@ class Day:
     """The runs of a day in groups that run side by side, and how each interchange must end.
 
     ``expected``: by interchange id, or by (integration, name of the file that was collected); each with its state and,
-    where it isn't the usual one, why.
+    where it isn't the usual one, why. ``late``: the integrations whose receipt is told of as overdue, and as over when
+    it has come. ``probed``: the connections whose partners are probed. ``last``: the groups that begin when every run
+    of the others has ended.
     """
 
     date: date
     groups: list[list[Run]] = field(default_factory=list)
+    last: list[list[Run]] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    probed: set[str] = field(default_factory=set)
     expected: dict[str | tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     def expect(self, what: str | tuple[str, str], state: str, why: str = "") -> None:
@@ -86,6 +92,8 @@ class Script:
         self._nine()
         self._later()
         self._night()
+        # The last look: CSN's receipt is here, and nothing else of the day or its night is late.
+        self.day.last.append([self._house(WATCHDOG, self.on + timedelta(days=1), ENDS)])
         return self.day
 
     # --- the night before the first day: what tonight's invoices will be a repeat of
@@ -94,7 +102,8 @@ class Script:
         on = self.on - timedelta(days=2)  # no window opens on a Sunday
         start, end = moment(on, "20:00"), moment(on + timedelta(days=1), "07:30")
         before = partial(bosko.debit, self.stack.superuser["bosko"], on)
-        self._group(Run("agresso_kund_nightly", f"{on}", start, end, before))
+        # The watchdog's first look: from here on, what doesn't come is missed.
+        self._group(Run("agresso_kund_nightly", f"{on}", start, end, before), self._house(WATCHDOG, self.on, "00:00"))
         for key in ("f29", "f30"):
             self.day.expect(f"{key}-{utc(start)}", "delivered", "last night's")
 
@@ -107,7 +116,7 @@ class Script:
             "kir_weekly": self._population, "profdoc_hanna_twice_monthly": self._health, "usk_monthly": self._usk,
             "fronter_daily": self._fronter, "volvo_daily": self._accounts,
         }, answers={"fronter_daily": "Release"}))  # fmt: skip
-        self._group(*runs)
+        self._group(*runs, self._probe())
         for run in runs:
             match run.dag:
                 case "lis_twice_monthly":
@@ -135,6 +144,15 @@ class Script:
                     self.day.expect(
                         ("volvo", f"KONTO-{self.stamp}-CUT.CSV"), "quarantined", "cut off: held, and refused"
                     )
+
+    def _probe(self) -> Run:
+        """Before nine o'clock, whoever is behind that hour's windows is probed."""
+        probe = self._house(PROBE, self.on, "08:50")
+        for run in (run for runs in self.due.values() for run in runs):
+            if probe.start <= run.start < probe.start + timedelta(hours=1):
+                ends = run.row.integration.source, run.row.integration.target
+                self.day.probed |= {end.connection for end in ends if end.transport not in ("database", "download")}
+        return probe
 
     def _report_back(self) -> None:
         sent, at = agresso.orders(self.stack.servers.shared("agresso_kund")), moment(self.on, "04:00")
@@ -184,6 +202,7 @@ class Script:
                     self.day.expect(("csn_inack", "CSN.HANNA.INACK"), "acknowledged")
                     self.day.expect(("csn_inack_reply", f"INACK-SVAR-{self.number:06}.DAT"), "delivered")
                 case "csn_report_weekdays":
+                    self.day.late.append("csn_report")
                     self.day.expect(("csn_report", "CSN.HANNA.RAPPORT"), "acknowledged", "its receipt came late")
                     receipt = f"KVITTENS-{self.number:06}-accepted.DAT"
                     self.day.expect(("csn_report_receipt", receipt), "delivered")
@@ -251,8 +270,7 @@ class Script:
         for run in runs:
             if run.dag == "agresso_hb_weekdays":
                 self.day.expect(f"h45-{utc(run.start)}", "delivered")
-        four = moment(self.on, "16:00")
-        self._group(Run("slussen_watchdog", f"{self.on}", four, four, after=self._csn_at_last))
+        self._group(replace(self._house(WATCHDOG, self.on, "16:00"), after=self._csn_at_last))
 
     def _postings(self) -> None:
         school.post(self.stack.superuser["bosko"], self.on)
@@ -300,6 +318,11 @@ class Script:
     def _run(self, run: Planned, before: Callable[[], object], answer: str = REFUSE, *, lasting: bool = False) -> Run:
         local = run.start.astimezone(STOCKHOLM)
         return Run(run.row.dag_id, f"{local:%Y-%m-%dT%H.%M}", run.start, run.end, before, answer, lasting=lasting)
+
+    def _house(self, dag: str, on: date, clock: str) -> Run:
+        """A run of one of the house's own DAGs."""
+        at = moment(on, clock)
+        return Run(dag, f"{at:%Y-%m-%dT%H.%M}", at, at)
 
     def _group(self, *runs: Run) -> None:
         if runs:

@@ -26,6 +26,7 @@ from sandbox.player import Player
 from sandbox.postgres import Server
 from sandbox.proof import Key, compare, ended
 from sandbox.stack import Stack
+from sandbox.told import told
 from slussen import settings
 from slussen.catalogue import Row, rows
 from slussen.cli import COLOURS, interchange_dict
@@ -54,18 +55,23 @@ def demo(home: Path, *, scale: float, once: bool, console: Console) -> int:
         day = Script(stack, on, desks, first=last is None).write()
         before = started_at(stack, on)
         say(f"playing {on:%A} {on}, and the night after it")
-        Player(stack, console, lambda: desks.work(on)).play(day.groups)
+        player = Player(stack, console, lambda: desks.work(on))
+        player.play(day.groups)
+        player.play(day.last)
         (home / "played").write_text(f"{on}")
         mine, wrong = ended(stack, {key: state for key, (state, _) in day.expected.items()}, before)
         files, different = compare(stack)
+        mails = told(stack, day, mine, before)
         chain = stack.ledger.verify()
         took = time.monotonic() - began
         console.print(table(day, mine))
         if not different:
             console.print(f"{files} files at partners are byte for byte what the ledger says", highlight=False)
+        if not mails.wrong:
+            console.print(f"{mails}", highlight=False)
         whole = "whole" if chain.ok else "BROKEN"
         console.print(f"the ledger is {whole}: {chain.events} events; {took:.0f} s", highlight=False)
-        wrong += different + ([] if chain.ok else [f"ledger: {chain.reason}"])
+        wrong += different + mails.wrong + ([] if chain.ok else [f"ledger: {chain.reason}"])
         (home / "demo.json").write_text(
             json.dumps(
                 {

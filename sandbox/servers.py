@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email import message_from_bytes
-from email.message import Message
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 
 from sandbox import answering, ftp_server, processes, sftp_server, shs_node, x400_gateway
@@ -91,10 +91,12 @@ class Servers:
             case _:
                 return self.folder(connection.removesuffix("_ftp").removesuffix("_sftp"))
 
-    def mails(self) -> Iterator[Message]:
+    def mails(self) -> Iterator[EmailMessage]:
         """What the city's mail server has taken, in no order."""
         new = self.partners / "mail" / "new"
-        return (message_from_bytes(f.read_bytes()) for f in (new.iterdir() if new.exists() else ()))
+        return (
+            message_from_bytes(f.read_bytes(), policy=policy.default) for f in (new.iterdir() if new.exists() else ())
+        )
 
     def start(self) -> None:
         """Start them all, and wait until they answer.

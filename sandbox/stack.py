@@ -28,6 +28,7 @@ SEED = 1809
 PEOPLE, PUPILS = 3_000, 1_000
 FIRST_DAY = date(2026, 1, 12)  # the Monday of the first business week
 DATABASES = ("slussen", "bosko", "hanna")
+ALERTS = "operations_mail"  # the connection that is told of faults
 
 
 class Stack:
@@ -130,4 +131,4 @@ class Stack:
                 places[f"{name.upper()}_DATABASE_{what}"] = str(parts.get(key) or "")
         filled = connections.variables(settings.ROOT / "airflow_settings.yaml", places)
         connections.keep(settings.ROOT / "airflow_settings.yaml", places, self.home / "connections.json")
-        return {**filled, "SLUSSEN_DATABASE": self.database, **self.environment}
+        return {**filled, "SLUSSEN_DATABASE": self.database, "SLUSSEN_ALERTS": ALERTS, **self.environment}

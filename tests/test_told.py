@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -14,15 +15,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from sandbox.postgres import Server
 from slussen import settings
 from slussen.alerts import _note
 from slussen.database import migrate
-from slussen.errors import TransportError
+from slussen.errors import ContentError, TechnicalError, TransportError
 from slussen.ledger import Ledger
 from slussen.manifest import Manifest
-from slussen.operators.alarms import alert_of
+from slussen.operators.alarms import alert_of, on_failure, on_success
 from slussen.payloads import PayloadStore
 from tests.answering import F30, at
 from tests.test_notifications import Gateway, connect
@@ -176,3 +180,53 @@ def test_an_alert_of_a_failed_step_says_how_long_there_is_until_the_cutoff(monke
     assert "Tue 07:30, 1 h 29 min left" in _note(a, "1").text
     context["data_interval_start"] = None
     assert alert_of(context).cutoff is None, "a run by hand has no interval, and so no cut-off"
+
+
+def test_every_step_of_every_dag_can_tell_that_it_has_failed() -> None:
+    """A callback that fails is a line in a task's log, and nobody is told."""
+    told = set()
+    for task in steps():
+        a = alert_of(failed(task, AirflowFailException("stopped. Next: look")))
+        told.add(a.state)
+        assert (a.integration, a.what, a.next_step) == (task.integration.key, "stopped.", "look")
+    assert {f"stopped at {step}" for step in ("collect", "stage", "gate", "render", "deliver", "acknowledge")} <= told
+
+
+def test_an_attempt_that_airflow_has_replaced_tells_nobody(gateway: Gateway, ledger: Ledger) -> None:
+    task = next(steps())
+    gone = ErrorResponse(
+        error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404, "message": "Task Instance not found"}
+    )
+    on_failure(failed(task, AirflowRuntimeError(gone)))
+    assert gateway.got == []
+    away = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500, "message": "away"})
+    on_failure(failed(task, AirflowRuntimeError(away)))
+    assert ["technical fault" in g["message"] for g in gateway.got] == [True], "but its other faults are told of"
+
+
+def test_what_a_step_stopped_at_is_over_when_that_step_works_again(gateway: Gateway, ledger: Ledger) -> None:
+    gate = next(task for task in steps() if task.step == "gate")
+    stage = next(task for task in steps() if task.step == "stage" and task.integration.key == gate.integration.key)
+    for task in (gate, stage):
+        task.manifest = {"interchange": "x-1"}
+    for fault in (ContentError([]), TechnicalError("the database is away")):
+        gateway.got.clear()
+        for _ in range(3):
+            on_failure(failed(gate, fault))
+        on_success(failed(stage, None))
+        assert len(gateway.got) == 1, "another step's success says nothing of it"
+        for _ in range(3):
+            on_success(failed(gate, None))
+        assert len(gateway.got) == 2
+        assert "works again" in gateway.got[1]["message"]
+
+
+def steps() -> Iterator[Any]:
+    """The steps of all integrations, as their DAG files make them."""
+    for file in sorted((settings.ROOT / "dags").glob("*.py")):
+        dag = next(v for v in runpy.run_path(str(file)).values() if isinstance(v, DAG))
+        yield from (task for task in dag.tasks if hasattr(task, "integration"))
+
+
+def failed(task: Any, error: Exception | None) -> Any:
+    return {"task": task, "exception": error, "dag_run": None, "data_interval_start": None}

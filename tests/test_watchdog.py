@@ -94,8 +94,8 @@ def test_what_doesnt_come_is_told_of_when_it_is_late_and_when_it_is_red_and_when
     write(ledger, tonight, "f30", STAGED, DELIVERED)
     looks(ledger, phone, "13 07:20", "13 07:30")
     assert sorted(t for t in about(phone, tonight) if "works again" in t) == [
-        f"Slussen: late/{tonight} works again after 0 minutes",
-        f"Slussen: red/{tonight} works again after 0 minutes",
+        f"Slussen: late/{tonight} works again after 80 minutes",
+        f"Slussen: red/{tonight} works again after 20 minutes",
     ]
     assert missed(ledger, "f30") == []
 
@@ -255,7 +255,7 @@ def test_a_failure_of_a_task_that_nobody_could_be_told_of_is_told_by_the_watchdo
     assert about(phone, "transport failed") == ["Slussen: f30 transport failed: no answer"]
     assert "6 h 30 min left" in phone.texts[0]
     phone.refuses = TransportError("away again")
-    recovered(ledger, [phone], "transport/agresso")
+    recovered(ledger, [phone], "transport/agresso", at("13 01:15"))
     phone.refuses = None
     looks(ledger, phone, "13 01:20", "13 01:30")
     assert len(about(phone, "works again")) == 1
@@ -265,7 +265,7 @@ def test_a_refusal_for_good_is_not_tried_again_and_an_alarm_that_nobody_got_to_t
     ledger: Ledger, phone: Phone
 ) -> None:
     phone.refuses = TransportRefused("no such number")
-    alert(ledger, [phone], Alert(cause="c", integration="f30", state="s", what="w", next_step="n"))
+    alert(ledger, [phone], Alert(cause="c", integration="f30", state="s", what="w", next_step="n", at=at("13 01:00")))
     phone.refuses = None
     data = {"integration": "f30", "interchange": "", "state": "killed here", "what": "w", "next": "n", "cutoff": ""}
     ledger.append("watch/silent", "alarm", data, integration="f30")
@@ -281,7 +281,9 @@ def test_a_proof_that_could_not_be_sent_is_sent_later_and_the_alert_of_it_is_ove
     phone.refuses = TransportError("the gateway is away")
     with pytest.raises(TransportError):
         tell(ledger, "f30-1", "f30", "proof", note, phone)
-    alert(ledger, [], Alert(cause="notify/f30", integration="f30", state="s", what="w", next_step="n"))
+    alert(
+        ledger, [], Alert(cause="notify/f30", integration="f30", state="s", what="w", next_step="n", at=at("13 01:00"))
+    )
     retell(ledger, [], [integration], lambda connection: phone, at("13 01:00"))
     assert [e.kind for e in ledger.events("watch/notify/f30")] == ["alarm"], "it failed again"
     phone.refuses = None

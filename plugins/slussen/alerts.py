@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,9 @@ class Alert:
     state: str
     what: str
     next_step: str
+    at: datetime
     interchange: str = ""
     cutoff: datetime | None = None
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def alert(ledger: Ledger, channels: Iterable[Channel], a: Alert) -> bool:
@@ -55,7 +55,7 @@ def alert(ledger: Ledger, channels: Iterable[Channel], a: Alert) -> bool:
         if opened is None:
             data = {
                 "integration": a.integration, "interchange": a.interchange, "state": a.state, "what": a.what,
-                "next": a.next_step, "cutoff": a.cutoff.isoformat() if a.cutoff else "",
+                "next": a.next_step, "cutoff": a.cutoff.isoformat() if a.cutoff else "", "at": a.at.isoformat(),
             }  # fmt: skip
             try:
                 opened = ledger.append(
@@ -78,8 +78,11 @@ def tell_without_ledger(channels: Iterable[Channel], a: Alert) -> None:
             log.warning("%s: %s could not be told: %s", a.cause, channel.connection, error)
 
 
-def recovered(ledger: Ledger, channels: Iterable[Channel], cause: str) -> bool:
-    """Tell everybody that the cause is over, if they were told of it. True when this call ends it."""
+def recovered(ledger: Ledger, channels: Iterable[Channel], cause: str, now: datetime) -> bool:
+    """Tell everybody that the cause is over, if they were told of it. True when this call ends it.
+
+    ``now`` is by the clock of the run that says it (UTC): how long it lasted is counted with that one.
+    """
     stream = f"watch/{cause}"
     while True:
         events = ledger.events(stream)
@@ -87,7 +90,9 @@ def recovered(ledger: Ledger, channels: Iterable[Channel], cause: str) -> bool:
         if opened is None:
             return False
         try:
-            over = ledger.append(stream, "recovered", {}, integration=opened.integration, after=events[-1].seq)
+            over = ledger.append(
+                stream, "recovered", {"at": now.isoformat()}, integration=opened.integration, after=events[-1].seq
+            )
         except Conflict:
             continue
         break
@@ -126,14 +131,20 @@ def _alert_of(opened: Event, now: datetime) -> Alert:
 
 
 def _over(opened: Event, over: Event) -> Note:
-    minutes = int((over.at - opened.at).total_seconds() // 60)
+    began = _said_at(opened)
+    minutes = int((_said_at(over) - began).total_seconds() // 60)
     what = f"{opened.stream.removeprefix('watch/')} works again after {minutes} minutes"
     return Note(
         f"{opened.stream}-{opened.seq}-over", one_line(f"Slussen: {what}"),
-        f"{one_line(what)}\nIt began:    {opened.at:%Y-%m-%d %H:%M} UTC with {one_line(opened.data['integration'])}\n"
+        f"{one_line(what)}\nIt began:    {began:%Y-%m-%d %H:%M} UTC with {one_line(opened.data['integration'])}\n"
         "Next step:   see `slussen ledger` for what was held meanwhile; what was tried again has gone by itself\n",
         sms("Slussen: ", what),
     )  # fmt: skip
+
+
+def _said_at(event: Event) -> datetime:
+    """When it was said by the clock of the run that said it; the ledger's own moment is the machine's."""
+    return datetime.fromisoformat(event.data["at"]).astimezone(UTC) if "at" in event.data else event.at
 
 
 def _tell(

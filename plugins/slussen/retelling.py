@@ -62,7 +62,7 @@ def retell(
         _prove(ledger, stream, integration, connection, channel)
     left = {integration for _, integration, about, _ in ledger.rows(UNTOLD) if about == "proof"}
     for key in sorted({integration.key for _, integration, _ in proofs} - left):
-        alerts.recovered(ledger, channels, f"notify/{key}")
+        alerts.recovered(ledger, channels, f"notify/{key}", now)
     return sorted(watches | {stream for stream, *_ in proofs})
 
 

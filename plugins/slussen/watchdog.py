@@ -44,7 +44,7 @@ class Alarms(Protocol):
     def alert(self, alert: Alert) -> None:
         """Tell of a cause, unless it was told of."""
 
-    def recovered(self, cause: str) -> None:
+    def recovered(self, cause: str, now: datetime) -> None:
         """Tell that a cause is over, if it was told of."""
 
     def again(self, rows: Sequence[Row], now: datetime) -> list[str]:
@@ -79,7 +79,7 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
         alarms.alert(alert)
     for cause in _standing_alarms(ledger):
         if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
-            alarms.recovered(cause)
+            alarms.recovered(cause, now)
             found.over.append(cause)
     found.retold = alarms.again(rows, now)
     if last is None or now - last > REMEMBERED:

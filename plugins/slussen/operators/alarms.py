@@ -13,7 +13,15 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
 from slussen import clock, settings
-from slussen.errors import CallError, SlussenError, TechnicalError, TransportError, TransportRefused, describe
+from slussen.errors import (
+    ContentError,
+    NameTaken,
+    SlussenError,
+    TechnicalError,
+    TransportError,
+    TransportRefused,
+    describe,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +34,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 OUTWARD = ("deliver", "acknowledge")  # steps whose partner is the target
 PARTNERS = ("collect", "deliver", "acknowledge")  # steps whose success shows that a connection works
+TECHNICAL = "technical fault"
+NOT_FOUND = 404
+# How these causes stand.
+STANDING = """
+    select distinct on (stream) stream, kind, data ->> 'state'
+    from ledger.event
+    where stream = any(%(streams)s) and kind in ('alarm', 'recovered')
+    order by stream, nth desc
+"""
 
 
 def on_failure(context: Context) -> None:
@@ -34,6 +51,9 @@ def on_failure(context: Context) -> None:
 
     if not hasattr(context["task"], "integration"):
         return  # a house task: the watchdog and the probe tell by themselves
+    if _is_replaced(context.get("exception")):
+        log.warning("this attempt was given up, and another has taken its place: nobody is told")
+        return
     a = alert_of(context)
     try:
         alert(_ledger(), channels(), a)
@@ -43,15 +63,24 @@ def on_failure(context: Context) -> None:
 
 
 def on_success(context: Context) -> None:
-    """Airflow's callback when a step has succeeded: its connection works, so an alert of that is over."""
+    """Airflow's callback when a step has succeeded: what had stopped it works, so the alerts of that are over."""
     from slussen.alerts import recovered
 
     task: Any = context["task"]
-    step = getattr(task, "step", "")
+    if not hasattr(task, "integration"):
+        return
+    key, step, book = task.integration.key, task.step, _ledger()
+    over = {
+        f"watch/technical/{key}/{step}": TECHNICAL,
+        f"watch/interchange/{_interchange(task) or key}": f"stopped at {step}",  # not what another step stopped
+    }
     if step in PARTNERS:
-        recovered(_ledger(), channels(), f"transport/{_connection(task)}")
+        over[f"watch/transport/{_connection(task)}"] = ""
     elif step == "notify":
-        recovered(_ledger(), channels(), f"notify/{task.integration.key}")
+        over[f"watch/notify/{key}"] = ""
+    for stream, kind, state in book.rows(STANDING, {"streams": list(over)}):
+        if kind == "alarm" and over[stream] in ("", state):
+            recovered(book, channels(), stream.removeprefix("watch/"), clock.now(context))
 
 
 def channels() -> list[Channel]:
@@ -67,8 +96,7 @@ def alert_of(context: Context) -> Alert:
 
     task: Any = context["task"]
     error = context.get("exception")
-    manifest = getattr(task, "manifest", None)
-    interchange = manifest.get("interchange", "") if isinstance(manifest, dict) else ""
+    interchange = _interchange(task)
     integration = task.integration.key
     own = isinstance(error, (SlussenError, AirflowException))
     said = str(error) if own else describe(error) if isinstance(error, BaseException) else "it was killed"
@@ -80,17 +108,31 @@ def alert_of(context: Context) -> Alert:
         case TransportError() | TransportRefused():
             cause, state = f"transport/{_connection(task)}", "transport failed"
             next_step = next_step or f"slussen probe {_connection(task)}, then ask the partner"
-        case CallError() | TechnicalError() | None:
-            cause, state = f"technical/{integration}/{task.step}", "technical fault"
-            next_step = next_step or f"see the task's log, then clear {task.step}"
-        case _:
+        case ContentError() | NameTaken() | AirflowException():
             cause, state = f"interchange/{interchange or integration}", f"stopped at {task.step}"
             next_step = next_step or f"slussen show {interchange or integration}"
+        case _:  # ours, or Airflow's own
+            cause, state = f"technical/{integration}/{task.step}", TECHNICAL
+            next_step = next_step or f"see the task's log, then clear {task.step}"
     now = clock.now(context)
     return Alert(
         cause=cause, integration=integration, state=state, what=what.strip(), next_step=next_step,
         interchange=interchange, cutoff=_cutoff(task.integration, context.get("data_interval_start")), at=now,
     )  # fmt: skip
+
+
+def _is_replaced(error: object) -> bool:
+    """Is this Airflow's word that it has no such attempt any more: that it has taken another in its place?"""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    detail = error.error.detail or {} if isinstance(error, AirflowRuntimeError) else {}
+    return detail.get("status_code") == NOT_FOUND and "Task Instance not found" in str(detail)
+
+
+def _interchange(task: Any) -> str:
+    """The interchange that a step was at; nothing for one that finds or makes them."""
+    manifest = getattr(task, "manifest", None)
+    return str(manifest.get("interchange", "")) if isinstance(manifest, dict) else ""
 
 
 def _cutoff(integration: Integration, start: datetime | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context
@@ -33,6 +33,7 @@ class GateOperator(HITLOperator):
     """
 
     template_fields = ("manifest", "subject", "body")
+    step: ClassVar[str] = "gate"  # as the other steps' (``base.py``): alarms name it
 
     def __init__(self, *, integration: Integration, kind: Kind, manifest: Any, **kwargs: Any) -> None:
         super().__init__(

@@ -62,7 +62,7 @@ class ProbeOperator(BaseOperator):
                 self.log.info("  %s: %s %s", step.name, step.result, step.detail)
             if done.verdict == "failed":
                 failed.append(connection)
-            self._tell(book, connection, done)
+            self._tell(book, connection, done, now)
         if failed:
             raise TransportError(
                 f"not ready: {', '.join(failed)}. Next: slussen probe {failed[0]}, and ask the partner before the "
@@ -70,19 +70,19 @@ class ProbeOperator(BaseOperator):
             )
         return seen
 
-    def _tell(self, book: Ledger, connection: str, done: Probe) -> None:
+    def _tell(self, book: Ledger, connection: str, done: Probe, now: datetime) -> None:
         """A partner that isn't ready is the cause that its deliveries would name: one alert for both."""
         from slussen.alerts import Alert, alert, recovered
 
         cause = f"transport/{connection}"
         bad = next((s for s in done.steps if s.result == "failed"), None)
         if bad is None:
-            recovered(book, channels(), cause)
+            recovered(book, channels(), cause, now)
             return
         alert(
             book, channels(), Alert(
                 cause=cause, integration=connection, state="not ready", what=f"{bad.name}: {bad.detail}",
-                next_step=f"slussen probe {connection}, and ask the partner before the window opens",
+                next_step=f"slussen probe {connection}, and ask the partner before the window opens", at=now,
             ),
         )  # fmt: skip
 

@@ -32,10 +32,10 @@ class Channels:
 
         alerts.alert(self.ledger, self.channels, alert)
 
-    def recovered(self, cause: str) -> None:
+    def recovered(self, cause: str, now: datetime) -> None:
         from slussen import alerts
 
-        alerts.recovered(self.ledger, self.channels, cause)
+        alerts.recovered(self.ledger, self.channels, cause, now)
 
     def again(self, rows: Sequence[Row], now: datetime) -> list[str]:
         from slussen.operators.channels import channel
