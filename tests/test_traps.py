@@ -219,3 +219,13 @@ def test_a_single_caron_of_another_languages_name_is_windows_own(text: str) -> N
 
 def test_an_address_with_an_at_sign_is_no_seven_bit_letter() -> None:
     assert verdict(b"anna@skola.example;bo@skola.example", "cp1252") is None
+
+
+def test_a_byte_order_mark_in_the_middle_of_delimited_records_is_found_at_its_place() -> None:
+    layout = layouts.load("profdoc")
+    rows = [{"record_type": "record", "personnr": "198911222399", "fornamn": "Åsa", "efternamn": "Öberg"}] * 40
+    data, _ = formats.render(layout, rows, "cp1252", "crlf")
+    at = data.index(b"\n", 900) + 1
+    _, findings, _ = formats.parse(layout, data[:at] + b"\xef\xbb\xbf" + data[at:], "cp1252", "crlf")
+    record = data.count(b"\n", 0, at) + 1
+    assert ("bom", record, 1, at) in [(f.rule, f.record, f.column, f.offset) for f in findings]
