@@ -221,7 +221,7 @@ def test_every_kind_of_record_is_shown_under_a_ruler_with_its_hex(run: Any, tmp_
 def test_a_delimited_record_is_shown_with_its_personal_fields_hidden(run: Any, tmp_path: Path) -> None:
     data = '198911222399;Åslög;"Ängsvik; Åslög";1234;9;9A\r\n'.encode("cp1252")
     ran = run("peek", file(tmp_path, data), "-l", "ergo")
-    assert "999999999999;xxxxx;xxxxxxxxx; xxxxxx;1234;9;9A".replace("xxxxxxxxx; xxxxxx", '"xxxxxxx; xxxxx"') in ran.out
+    assert "999999999999;xxxxx;·xxxxxxx· xxxxx·;1234;9;9A" in ran.out
     assert "············3·····3················3333333333"[:30] in ran.out
     broken = run("peek", file(tmp_path, data.replace(b";9;", b";9;;")), "-l", "ergo")
     assert "1234" not in broken.out, "of a record that cannot be divided nothing is known to be nobody's"

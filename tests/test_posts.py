@@ -32,11 +32,10 @@ def read(data: str, posts: int = 1, encoding: str = "cp1252") -> tuple[list[form
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp437"])
 def test_posts_and_their_groups_are_rows_in_any_encoding(end: str, encoding: str) -> None:
-    data = (ONE + RELATION + RELATION.replace(" B", " MO") + SHUT + ONE + SHUT + ONE + RELATION + SHUT).replace(
-        "\n", end
-    )
-    rows, found = read(data, 3, encoding)
-    assert not found
+    data = ONE + RELATION + RELATION.replace(" B", " MO") + SHUT + ONE + SHUT + ONE + RELATION + SHUT
+    rows, findings, _ = formats.parse(LAYOUT, file(data, 3).replace("\n", end).encode(encoding), encoding)
+    assert not findings
+    rows = [r for r in rows if r["record_type"] in ("person", "relation")]
     assert [(r["record_no"], r["record_type"], r["group_no"]) for r in rows] == [
         (1, "person", 0), (2, "person", 0), (3, "person", 0),
         (1, "relation", 1), (1, "relation", 2), (3, "relation", 1),
@@ -116,3 +115,84 @@ def test_a_fault_in_one_post_changes_nothing_in_the_others(fault: str) -> None:
     rows, _, _ = formats.parse(LAYOUT, whole, "cp1252")
     assert [r for r in rows if r["record_type"] in ("person", "relation") and r["record_no"] < 3] == sound
     assert (sound[0]["fornamn"], sound[0]["civilstand"], sound[0]["civilstand_datum"]) == ("Åsa Ö", "Ä", None)
+
+
+INFIL = (
+    "#INFO_START\n#FILTYP INFIL\n#BESTÄLLNINGSID 00000001-AA01-0001\n#INFO_SLUT\n#DATA_START\n#PNR 198911222399\n"
+    "#PNR 201204062390\n#DATA_SLUT\n#AVST_START\n#ANTAL_POSTER 00000002\n#AVST_SLUT\n#FIL_SLUT\n"
+)
+
+
+def wrong(text: str | bytes, declared: str = "cp437") -> list[tuple[str, int | None]]:
+    """What is wrong with a question file: rules and offsets."""
+    data = text if isinstance(text, bytes) else text.encode("cp437")
+    return [(f.rule, f.offset) for f in formats.parse(layouts.load("navet_infil"), data, declared)[1]]
+
+
+def test_a_question_file_in_another_encoding_than_declared_says_so_and_names_the_keyword_that_it_lost() -> None:
+    at = INFIL.index("#BEST")
+    assert not wrong(INFIL)
+    assert wrong(INFIL, "cp1252") == [("wrong_encoding", None), ("keyword", at)]
+    assert wrong(INFIL.encode("cp1252"), "cp437") == [("wrong_encoding", None), ("keyword", at)]
+    assert wrong(INFIL.replace("Ä", "?")) == [("keyword", at)]
+    assert not wrong(INFIL.replace("#FILTYP", "#FORÄNDRAD 1\n#FILTYP")), "a keyword that may be new is passed over"
+
+
+@pytest.mark.parametrize("text", ["#UP 01014 ÄNGEL", "#UP 01014 ÖBERG", "#UP 01014 ÅKESSON ÄNGEL"])
+def test_a_small_answer_file_in_pc8_declared_windows_is_told(text: str) -> None:
+    whole = file(f"#POST_START\n#UP 01001 198911222399\n{text}\n{SHUT}", 1)
+    _, findings, _ = formats.parse(LAYOUT, whole.encode("cp437"), "cp1252")
+    assert "reads like cp437" in next(iter(findings)).message
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("before", [b"#FILTYP", b"198911222399", b"#UP 01014", b"#AVST_START", b"\n#POST_SLUT"])
+def test_a_byte_order_mark_in_the_middle_is_found_at_its_place(before: bytes) -> None:
+    data = file(ONE + SHUT, 1).encode("cp1252")
+    at = data.index(before)
+    _, findings, _ = formats.parse(LAYOUT, data[:at] + MARK + data[at:], "cp1252")
+    assert ("bom", at) in [(f.rule, f.offset) for f in findings]
+
+
+def test_a_byte_order_mark_among_questions_is_found() -> None:
+    data = INFIL.encode("cp437")
+    at = data.index(b"201204062390")
+    assert ("bom", at) in wrong(data[:at] + MARK + data[at:])
+
+
+@pytest.mark.parametrize("line", ["#FILTYP UTFIL", "#DATA_START", "#UP 01014 Ängsvik", "#POST_SLUT", "#AVST_SLUT"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_that_ends_otherwise_than_the_first_is_found(end: str, line: str) -> None:
+    text = file(ONE + SHUT + ONE + SHUT, 2).replace("\n", end)
+    other = "\r\n" if end == "\n" else "\n"
+    at = text.index(line) + len(line)
+    data = (text[:at] + other + text[at + len(end) :]).encode("cp1252")
+    assert [(f.rule, f.offset) for f in formats.parse(LAYOUT, data, "cp1252")[1]] == [("line_end", at)]
+    assert not formats.parse(LAYOUT, text.encode("cp1252").removesuffix(end.encode()), "cp1252")[1], "the last has none"
+
+
+def test_what_is_missing_from_head_and_tail_is_told_once_and_where() -> None:
+    size, tail = len(INFIL), INFIL.index("#DATA_SLUT")
+    assert wrong(INFIL.replace("#INFO_START\n", "")) == [("missing_header", 0)]
+    assert wrong(INFIL.replace("#INFO_SLUT\n", "")) == [("truncated_file", INFIL.index("#INFO_SLUT"))]
+    assert wrong(INFIL.replace("#AVST_SLUT\n", "")) == [("truncated_file", size - len("#AVST_SLUT\n"))]
+    assert wrong(INFIL.replace("#ANTAL_POSTER 00000002\n", "")) == [("record_count", tail)]
+    assert ("truncated_file", tail) in wrong(INFIL[:tail])
+
+
+def test_a_file_without_an_end_to_its_data_ends_at_its_last_byte_and_a_post_without_end_where_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from slussen.records import tagged
+
+    monkeypatch.setattr(tagged, "LONGEST_POST", 1 << 10)
+    monkeypatch.setattr(tagged, "CHUNK", 0)
+    many = HEAD + (ONE + SHUT) * 80_000
+    _, findings, _ = formats.parse(LAYOUT, many.encode("cp1252"), "cp1252")
+    assert {f.offset for f in findings if f.rule == "truncated_file"} == {len(many)}
+    endless = HEAD + ONE + SHUT + ONE + "#UP 01012 Bo\n" * 700_000
+    _, findings, _ = formats.parse(LAYOUT, endless.encode("cp1252"), "cp1252")
+    (found,) = [f for f in findings if "a post of more than" in f.message]
+    assert found.offset == len(HEAD + ONE + SHUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from slussen.records import layout as layouts
 from slussen.tools import document
+from slussen.tools.ruler import masked
 from tests import formats
 from tests.commands import runner, spoiled, written
 
@@ -333,3 +335,27 @@ def test_what_a_layout_cannot_say_is_refused_with_its_line(run: Any, tmp_path: P
     ran = run("layout", "import-copybook", book)
     assert ran.code == 2
     assert complaint in ran.err
+
+
+def test_what_is_masked_says_nothing_where_letters_read_as_symbols(run: Any, tmp_path: Path) -> None:
+    """ASCII read as CP278: K is a full stop there, O an exclamation mark."""
+    assert masked("S:t Åke, O'Hara-Öst 12+3") == "x·x xxx· x·xxxx-xxx 99·9"
+    file = tmp_path / "ascii.dat"
+    file.write_bytes(b"STOCKHOLM KLOMN".ljust(450))
+    for more in ((), ("--json",)):
+        told = run("peek", file, "-l", "infodata_reply", "-e", "cp278", *more).out
+        assert not set("!{.<(+") & set("".join(line for line in told.splitlines() if "x" in line and "·" in line))
+
+
+def test_a_frame_or_a_layout_that_the_reader_cannot_do_is_the_callers_fault(run: Any, tmp_path: Path) -> None:
+    file = written("profdoc", tmp_path)
+    for frame in ("fixed", "rdw", "vb"):
+        assert (ran := run("parse", file, "-l", "profdoc", "--frame", frame)).code == 2
+        assert "lf or crlf" in ran.err
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("a.xml", "<a/>")
+    for command in ("parse", "peek"):
+        assert (ran := run(command, archive, "-l", "fronter")).code == 2
+        assert "zip archive" in ran.err
+    assert run("peek", archive).code == 1, "no layout of records fits"

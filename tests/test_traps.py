@@ -33,8 +33,10 @@ def test_ebcdics_new_line_is_no_record_end_in_a_dataset_of_fixed_blocks() -> Non
     assert [(f.rule, f.record, f.column, f.byte) for f in findings] == [("control_character", 1, 3, "15")]
     _, findings = formats.render(layout, [{"record_type": "r", "t": "A\nB"}], "cp278", "fixed")
     assert [f.rule for f in findings] == ["control_character"]
-    out, _ = converted(b"\x15", "cp278", "cp278")
-    assert out == b"\x25", "the way back is the codec's: a relay between equal encodings must not convert"
+    for target in ("cp278", "cp1143"):
+        assert converted(b"\x15\x25", "cp278", target)[0] == b"\x15\x25", "what both have stays as it is"
+    assert converted(b"\x15\x25", "cp278", "cp1252")[0] == b"\n\n"
+    assert converted(b"\n", "cp1252", "cp278")[0] == b"\x25", "the way back is the codec's"
 
 
 def test_swedish_cp278_read_as_cp500_is_told_apart() -> None:
@@ -113,8 +115,9 @@ def test_utf_8_with_and_without_its_mark(target: str) -> None:
     assert back == "Åsa €\n".encode("cp1252")
     _, findings = converted(b"\xef\xbb\xbfx", "utf-8", "cp1252")
     assert [f.rule for f in findings] == ["bom"]
-    _, findings = converted("a\nb\ufeffc".encode(), "utf-8", "cp1252")
-    assert "bom" in {f.rule for f in findings}
+    _, findings = converted("a\nåb\ufeffc".encode(), "utf-8", "cp1252")
+    assert ("bom", 5, 4) in {(f.rule, f.offset, f.column) for f in findings}
+    assert next(f.message for f in findings if f.rule == "bom").startswith("line 2: ")
 
 
 @pytest.mark.parametrize(("data", "offset"), [(b"ab\xc3", 2), (b"a\xff\n", 1), (b"\xc3\x28", 0), (b"ab\n\xe2\x82", 3)])
@@ -166,3 +169,63 @@ def test_sen_850200_has_its_ten_letters() -> None:
     assert (out, len(findings)) == (b"]ke \\man", 0)
     _, findings = converted("Zoé".encode("cp1252"), "cp1252", "sen850200b")
     assert [f.rule for f in findings] == ["unmappable"]
+
+
+SWEDISH = "Åsa Öberg Ärlig äpple på ön, Göran Sjöström i Malmö; 199001019802 ANDERSSON KÄRRGATAN 12\n"
+
+
+@pytest.mark.parametrize("records", [1, 20])
+@pytest.mark.parametrize("name", ["infodata_reply", "csn_report"])
+@pytest.mark.parametrize("declared", ["cp1252", "cp437", "iso8859-1", "utf-8"])
+def test_ebcdic_that_is_declared_as_ascii_is_told_however_many_blanks_fill_it(
+    name: str, declared: str, records: int
+) -> None:
+    layout = layouts.load(name)
+    data = b"".join(f"20{n:06}198911222399ÅBERG".encode("cp278").ljust(layout.length, b"\x40") for n in range(records))
+    _, findings, _ = formats.parse(layout, data, declared, "fixed")
+    first = next(iter(findings))
+    assert (first.rule, "reads like cp278" in first.message) == ("wrong_encoding", True), first.message
+    _, findings = converted(data + b"\x40" * 1000, declared, "utf-8")
+    assert "reads like cp278" in next(iter(findings)).message
+
+
+@pytest.mark.parametrize("written", ["cp278", "cp037", "cp437", "cp1252", "iso8859-1", "utf-8"])
+@pytest.mark.parametrize("declared", ["cp278", "cp037", "cp500", "cp437", "cp850", "cp1252", "iso8859-1", "utf-8"])
+@pytest.mark.parametrize("times", [1, 40])
+def test_the_likely_encoding_is_one_in_which_the_file_says_the_same(written: str, declared: str, times: int) -> None:
+    data = b"".join(reference.byte(c, written) for c in SWEDISH) if written != "utf-8" else SWEDISH.encode()
+    found = verdict(data * times, declared)
+    right = data.decode(declared, "replace") == SWEDISH
+    assert (found and data.decode(found.likely)) == (None if right else SWEDISH)
+
+
+def test_one_sequence_of_utf_8_among_letters_of_windows_makes_no_file_of_utf_8() -> None:
+    data = SWEDISH.encode("cp1252") * 40
+    assert verdict(data[:500] + "Ö".encode() + data[500:], "cp1252") is None
+    cut = (SWEDISH.encode() * 900)[: (1 << 16) - 1]
+    assert verdict(cut[: cut.rindex(b"\xc3") + 1], "cp1252") is not None, "a sample may end within a letter"
+
+
+@pytest.mark.parametrize("text", ["#BESTÄLLNINGSID 1", "ÄNGEL", "ÖBERG", "Åke Ängel", "MÜLLER"])
+def test_few_letters_of_pc8_are_told_from_windows(text: str) -> None:
+    found = verdict(text.encode("cp437"), "cp1252")
+    assert (found and found.likely) == "cp437"
+
+
+@pytest.mark.parametrize("text", ["Željko", "BOŽENA", "Miloš", "Dušan", "Žižek"])
+def test_a_single_caron_of_another_languages_name_is_windows_own(text: str) -> None:
+    assert verdict(text.encode("cp1252"), "cp1252") is None
+
+
+def test_an_address_with_an_at_sign_is_no_seven_bit_letter() -> None:
+    assert verdict(b"anna@skola.example;bo@skola.example", "cp1252") is None
+
+
+def test_a_byte_order_mark_in_the_middle_of_delimited_records_is_found_at_its_place() -> None:
+    layout = layouts.load("profdoc")
+    rows = [{"record_type": "record", "personnr": "198911222399", "fornamn": "Åsa", "efternamn": "Öberg"}] * 40
+    data, _ = formats.render(layout, rows, "cp1252", "crlf")
+    at = data.index(b"\n", 900) + 1
+    _, findings, _ = formats.parse(layout, data[:at] + b"\xef\xbb\xbf" + data[at:], "cp1252", "crlf")
+    record = data.count(b"\n", 0, at) + 1
+    assert ("bom", record, 1, at) in [(f.rule, f.record, f.column, f.offset) for f in findings]

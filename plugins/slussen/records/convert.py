@@ -64,7 +64,7 @@ class Converted:
             yield self._out(BOM)
         for chunk in self._through_text() if wide else self._by_table():
             yield self._out(chunk)
-        if self.findings and (verdict := self._sample.verdict()) is not None:
+        if (verdict := self._sample.verdict()) is not None:
             self.findings.first(Finding("wrong_encoding", str(verdict), f"{ASK}, and declare it"))
 
     def _out(self, chunk: Chunk) -> Chunk:
@@ -99,6 +99,8 @@ class Converted:
         """
         points = self.source.letters
         mapped = np.where(points == UNDEFINED, UNDEFINED, self.target.bytes[points])
+        # Of two bytes with one letter (EBCDIC's line ends) each stays itself where the target has it too.
+        mapped = np.where((points != UNDEFINED) & (points == self.target.letters), np.arange(256), mapped)
         lost = np.flatnonzero(mapped == UNDEFINED).astype(np.uint8)
         if not len(lost):
             return mapped.astype(np.uint8).tobytes(), b"", b""
@@ -171,7 +173,7 @@ class Converted:
                     text += data[at : at + error.start].decode("utf-8") + "?"
                     at += error.end
         if "\ufeff" in text:
-            self._add("bom", "a byte order mark in the middle of the text", data.find(BOM), "ef", ASK)
+            self._add("bom", "a byte order mark in the middle of the text", data.find(BOM), "ef", ASK, data)
         return text
 
     def _encoded(self, data: bytes, text: str) -> bytes:

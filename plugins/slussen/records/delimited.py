@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slussen.errors import Finding, Findings
+from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import BOM, codepage
 from slussen.records.frames import AGAIN, ENDS, EOF
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints
+from slussen.records.lines import MARKED, marks
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Kinds, Structure
@@ -31,12 +32,18 @@ class _Cut:
 
 
 class DelimitedReader:
-    """Reads records of fields between separators, ended by LF or CRLF as the frame says."""
+    """Reads records of fields between separators, ended by LF or CRLF as the frame says.
+
+    Raises:
+        CallError: another frame than these.
+    """
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
+        if frame not in ("", "lf", "crlf"):
+            raise CallError(f"{layout.name} has records of any length, ended by lf or crlf: not {frame}")
         self.source, self.layout, self.findings = source, layout, findings
         self.page = codepage(encoding)
-        self.end = ENDS[frame or "lf"] or b"\n"
+        self.end = ENDS[frame or "lf"]
         self.feed = self.page.byte("\n") if not self.page.wide else 10
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
@@ -177,6 +184,7 @@ class DelimitedReader:
         pieces = Pieces(rows.cut.data, self.page, rows.starts, rows.stops, doubled)
         located = Located(pieces, rows.cut.at, findings)
         kinds = self._kinds(rows, pieces, numbers, findings)
+        self._marks(rows, numbers, findings)
         self._line_ends(rows, numbers, findings)
         line_starts = rows.line_starts
         names = pa.array([*self.layout.records, None], pa.string())
@@ -244,6 +252,16 @@ class DelimitedReader:
         kinds = kinds.copy()
         kinds[wrong] = -1
         return kinds
+
+    def _marks(self, rows: _Rows, numbers: Ints, findings: Findings) -> None:
+        """Byte order marks in the middle."""
+        line_starts = rows.line_starts
+        for place in marks(rows.cut.data, self.page):
+            row = max(int(np.searchsorted(line_starts, place, "right")) - 1, 0)
+            findings.add(
+                Finding("bom", MARKED, AGAIN, record=int(numbers[row]), column=place - int(line_starts[row]) + 1,
+                        length=3, offset=rows.cut.at + place, byte="ef")
+            )  # fmt: skip
 
     def _line_ends(self, rows: _Rows, numbers: Ints, findings: Findings) -> None:
         crlf = len(self.end) == 2

@@ -7,22 +7,31 @@ other.
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from slussen.records.codepages import BOM, EBCDIC, SINGLE, UNDEFINED, codepage
+from slussen.records.codepages import BOM, EBCDIC, NATIONAL, SINGLE, UNDEFINED, Codepage, codepage
+from slussen.records.letters import Bools
 
-SWEDISH = frozenset("åäöÅÄÖéÉüÜ")
+OURS = frozenset("åäöÅÄÖ")
+SWEDISH = OURS | frozenset("éÉüÜ")
 PLAIN = frozenset(chr(p) for p in range(0x20, 0x7F)) | {"\r", "\n", "\t"}
 ALPHANUMERIC = frozenset(c for c in PLAIN if c.isalnum())
 LETTERS = frozenset(chr(p) for p in range(0xC0, 0x250) if chr(p).isalpha())
-READABLE, TEXT = LETTERS | ALPHANUMERIC, PLAIN | SWEDISH
+READABLE, TEXT, WORDS = LETTERS | ALPHANUMERIC, PLAIN | SWEDISH, ALPHANUMERIC | SWEDISH
+CARONS = frozenset("ŠšŽž")  # consonants of other languages' names, always beside a vowel
+VOWELS = frozenset("aeiouyåäöAEIOUYÅÄÖ")
+BLANKS = b" \x40"  # ASCII's and EBCDIC's
 LIKELY = ("cp1252", "iso8859-1", "cp437", "cp850", "cp278", "cp037", "cp500", "sen850200c", "sen850200b", "iso8859-15",
           "cp1143")  # fmt: skip
 ENOUGH = 1 << 16  # bytes of each sample
-FEW = 10  # so few bytes tell only if the declared encoding has no letters at all for them
+FEW = 10  # so few bytes tell only if none of them makes sense in the declared encoding
+
+Counts = NDArray[np.int64]  # of each byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,79 +83,91 @@ def verdict(data: bytes, declared: str) -> Verdict | None:
     declared = codepage(declared).name
     if not data:
         return None
-    if (found := _unicode(data, declared)) is not None:
-        return found
     counts = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
-    best: Verdict | None = None
-    score = 0.0
-    here = codepage(declared).letters
+    return _family(counts, declared) or _unicode(data, declared) or _letters(data, counts, declared)
+
+
+def _family(counts: Counts, declared: str) -> Verdict | None:
+    """EBCDIC for ASCII, or the other way about: next to nothing reads in the one, nearly everything in the other.
+
+    Blanks don't count: the one's is the other's at sign or nothing, and fixed records are filled with them.
+    """
+    counts = counts.copy()
+    counts[list(BLANKS)] = 0
+    every, n = counts > 0, int(counts.sum())
+    if n < FEW:
+        return None
+    here = _sum(counts, every, declared, WORDS)
+    best, most = "", 2 * here
     for name in LIKELY:
-        if name == declared:
+        if (name in EBCDIC) == (declared in EBCDIC) or _sum(counts, every, name, TEXT) < 0.95 * n:
             continue
-        there = codepage(name).letters
-        differ = (here != there) & (counts > 0)
-        if declared in ("utf-8", "utf-8-sig"):
-            differ = (np.arange(256) >= 0x80) & (counts > 0)
-        if not differ.any() or (name in EBCDIC) != (declared in EBCDIC):
-            if (name in EBCDIC) != (declared in EBCDIC):
-                found = _family(counts, declared, name)
-                if found is not None and best is None:
-                    best = found
-            continue
-        n = int(counts[differ].sum())
-        swedish = _sum(counts, differ, name, SWEDISH)
-        letters = _sum(counts, differ, name, LETTERS)
-        was = _sum(counts, differ, declared, SWEDISH)
-        was_letters = _sum(counts, differ, declared, READABLE) if n < FEW else 0
-        if declared in ("utf-8", "utf-8-sig"):
-            was = was_letters = 0
-        if swedish >= 0.7 * n and letters >= 0.95 * n and was <= 0.2 * n and not was_letters and swedish / n > score:
-            score = swedish / n
-            high = bool((np.flatnonzero(differ) >= 0x80).all()) and name not in EBCDIC
-            what = "bytes above 7F" if high else "bytes that the two read differently"
-            best = Verdict(declared, name, swedish, n, what)
-    return best
-
-
-def _sum(counts: np.ndarray, differ: np.ndarray, name: str, wanted: frozenset[str]) -> int:
-    """How many of the bytes that differ are wanted letters in this encoding."""
-    return int(counts[differ & _bytes_of(name, wanted)].sum())
-
-
-@cache
-def _bytes_of(name: str, wanted: frozenset[str]) -> np.ndarray:
-    """Which bytes are one of these letters."""
-    return np.array([p != UNDEFINED and chr(p) in wanted for p in codepage(name).letters.tolist()])
-
-
-def _family(counts: np.ndarray, declared: str, name: str) -> Verdict | None:
-    """EBCDIC for ASCII, or the other way about: nearly nothing is text in the one, nearly everything in the other."""
-    every = counts > 0
-    n = int(counts.sum())
-    there = _sum(counts, every, name, TEXT)
-    here = _sum(counts, every, declared, TEXT)
-    if n < FEW or there < 0.98 * n or here > 0.6 * n:
+        if (there := _sum(counts, every, name, WORDS)) > most:
+            best, most = name, there
+    if not best:
         return None
-    letters = _sum(counts, every, name, SWEDISH)
-    if letters == 0 and name not in ("cp1252", "cp278"):
-        return None
-    return Verdict(declared, name, there, n, "bytes", "Swedish text")
+    text = _sum(counts, every, best, TEXT)
+    return Verdict(declared, best, text, n, "bytes but for blanks", "Swedish text")
 
 
 def _unicode(data: bytes, declared: str) -> Verdict | None:
-    if declared in ("utf-8", "utf-8-sig", *EBCDIC) or data.isascii():
+    if declared in ("utf-8", "utf-8-sig") or data.isascii():
         return None
     try:
-        text = data.decode("utf-8", "strict")
-    except UnicodeDecodeError as error:
-        if error.end < len(data) - 4096:  # a sample may be cut within a sequence
-            return None
-        text = data.decode("utf-8", "ignore")
+        text, _ = codecs.utf_8_decode(data, "strict", False)  # a sample may be cut within its last sequence
+    except UnicodeDecodeError:
+        return None
     beyond = [c for c in text if c > "\x7f"]
     swedish = sum(c in SWEDISH or c in LETTERS for c in beyond)
-    if not beyond or swedish < 0.7 * len(beyond):
+    if not beyond or swedish < 0.7 * len(beyond) or (declared in EBCDIC and len(text) < FEW):
         return None
     return Verdict(declared, "utf-8", swedish, len(beyond), "sequences above 7F")
+
+
+def _letters(data: bytes, counts: Counts, declared: str) -> Verdict | None:
+    """One of the same family: the bytes on which they differ are Swedish letters there, and hardly ever here."""
+    best: Verdict | None = None
+    score = 0.0
+    page, wide = codepage(declared), codepage(declared).wide
+    for name in LIKELY:
+        if name == declared or (name in EBCDIC) != (declared in EBCDIC):
+            continue
+        differ = (np.arange(256) >= 0x80 if wide else page.letters != codepage(name).letters) & (counts > 0)
+        if not differ.any() or (name in NATIONAL and not _sum(counts, differ, name, OURS)):
+            continue  # (an at sign, É in one of the 7-bit variants, stands in every address)
+        n = int(counts[differ].sum())
+        swedish = _sum(counts, differ, name, SWEDISH)
+        if swedish < 0.7 * n or swedish / n <= score or _sum(counts, differ, name, LETTERS) < 0.95 * n:
+            continue
+        if not wide and (_sum(counts, differ, declared, SWEDISH) > 0.2 * n or (n < FEW and _reads(data, differ, page))):
+            continue
+        score = swedish / n
+        high = bool((np.flatnonzero(differ) >= 0x80).all()) and name not in EBCDIC
+        what = "bytes above 7F" if high else "bytes that the two read differently"
+        best = Verdict(declared, name, swedish, n, what)
+    return best
+
+
+def _reads(data: bytes, differ: Bools, page: Codepage) -> bool:
+    """Does any of these few bytes make sense as it is declared: as a letter or digit in its place?"""
+    readable = differ & _bytes_of(page.name, READABLE)
+    for place in np.flatnonzero(readable[np.frombuffer(data, np.uint8)]).tolist():
+        letter = chr(page.letters[data[place]])
+        beside = {chr(page.letters[b]) for b in data[max(place - 1, 0) : place] + data[place + 1 : place + 2]}
+        if letter not in CARONS or beside & VOWELS:
+            return True
+    return False
+
+
+def _sum(counts: Counts, which: Bools, name: str, wanted: frozenset[str]) -> int:
+    """How many of these bytes are wanted letters in this encoding."""
+    return int(counts[which & _bytes_of(name, wanted)].sum())
+
+
+@cache
+def _bytes_of(name: str, wanted: frozenset[str]) -> Bools:
+    """Which bytes are one of these letters."""
+    return np.array([p != UNDEFINED and chr(p) in wanted for p in codepage(name).letters.tolist()])
 
 
 def guess(data: bytes) -> list[tuple[str, float]]:

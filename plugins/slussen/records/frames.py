@@ -19,6 +19,7 @@ from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import BOM, Codepage
 from slussen.records.layout import Layout
 from slussen.records.letters import Bytes, Ints
+from slussen.records.lines import MARKED, marks
 from slussen.records.source import Source
 
 BLOCK = 3 << 20  # bytes that are read at a time
@@ -102,19 +103,13 @@ class Frames:
         return data[len(BOM) :] + self.source.read(len(BOM))
 
     def _marks(self, data: bytes, at: int, record: Callable[[int], int]) -> None:
-        """A byte order mark in the middle: in no single-byte encoding of ASCII's family do its letters make sense."""
-        if self.page.ebcdic or self.page.wide or self._raw:
-            return
-        # A search for one rare byte is ten times as fast as one for three.
-        place = data.find(BOM, rare) if (rare := data.find(BOM[:1])) >= 0 else -1
-        while place >= 0:
+        """A byte order mark in the middle of the file."""
+        for place in marks(data, self.page) if not self._raw else ():
             if at + place > self._marked:
                 self._marked = at + place
                 self.findings.add(
-                    Finding("bom", "a UTF-8 byte order mark in the middle of the file: two files run together?", AGAIN,
-                            record=record(place), offset=at + place, length=3, byte="ef")
-                )  # fmt: skip
-            place = data.find(BOM, place + 1)
+                    Finding("bom", MARKED, AGAIN, record=record(place), offset=at + place, length=3, byte="ef")
+                )
 
     def _block(self, cells: Bytes, offsets: Ints, lengths: Ints | None = None, numbers: Ints | None = None) -> Block:
         n = len(cells)

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from slussen.errors import Finding, Findings
+from slussen.errors import CallError, Finding, Findings
 from slussen.records.layout import Layout
 from slussen.records.source import Source
 
@@ -32,7 +32,11 @@ class Reader(Protocol):
 
 
 class Parsed:
-    """The batches of a file, by its layout, in this encoding and frame (``frames.ENDS``)."""
+    """The batches of a file, by its layout, in this encoding and frame (``frames.ENDS``).
+
+    Raises:
+        CallError: the layout's records cannot be in this frame, or it is of an archive (``zipped``).
+    """
 
     def __init__(
         self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings, *,
@@ -99,6 +103,8 @@ def _reader(source: Source, layout: Layout, encoding: str, frame: str, findings:
         from slussen.records.tagged import TaggedReader
 
         return TaggedReader(source, layout, encoding, frame, findings)
+    if layout.kind == "zip":
+        raise CallError(f"{layout.name} is a zip archive, no file of records: look at its members")
     from slussen.records.delimited import DelimitedReader
 
     return DelimitedReader(source, layout, encoding, frame, findings)

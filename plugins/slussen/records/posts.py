@@ -17,6 +17,7 @@ from slussen.errors import Finding, Findings
 from slussen.records.codepages import Codepage
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Ints
+from slussen.records.lines import MARKED, ONE_KIND, ended, lines_of, marks, odd_ends
 from slussen.records.notation import FieldSpec
 from slussen.records.ragged import AGAIN, Located, Offsets, Pieces
 from slussen.records.table import Table
@@ -91,26 +92,13 @@ def word(page: Codepage, text: str) -> bytes:
     return text.encode() if page.wide else bytes(page.byte(c) for c in text)
 
 
-def lines_of(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Where each line starts and ends, without its line end."""
-    raw = np.frombuffer(data, np.uint8)
-    feeds = np.flatnonzero(raw == 0x0A)
-    ends = np.empty(len(feeds) + 1, np.int32)
-    ends[:-1], ends[-1] = feeds, len(data)
-    starts = np.zeros(len(ends), np.int32)
-    np.add(ends[:-1], 1, out=starts[1:])
-    if starts[-1] == len(data):
-        starts, ends = starts[:-1], ends[:-1]
-    if b"\r" in data:
-        ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D)
-    return starts, ends
-
-
 class Posts:
     """One block's work: runs beside others', touches nothing that they share."""
 
-    def __init__(self, layout: Layout, page: Codepage, terms: Terms, data: bytes, at: int, limit: int) -> None:
-        self.layout, self.page, self.terms, self.data, self.at = layout, page, terms, data, at
+    def __init__(
+        self, layout: Layout, page: Codepage, terms: Terms, data: bytes, at: int, limit: int, *, crlf: bool
+    ) -> None:
+        self.layout, self.page, self.terms, self.data, self.at, self.crlf = layout, page, terms, data, at, crlf
         self.main = layout.records[layout.counted]
         self.findings = Findings(limit)
         self.starts, self.ends = lines_of(data)
@@ -129,6 +117,7 @@ class Posts:
         opened[opens] = 1
         post: NDArray[np.int32] = np.cumsum(opened, dtype=np.int32)  # 1 for the first post's lines; 0 before it
         total = len(opens)
+        self._everywhere(post)
         self._unclosed(opens, closes, post)
         self._strangers(others, opens, closes, post)
         state = self._groups(place, opens, closes, post)
@@ -182,7 +171,9 @@ class Posts:
         """Posts of one line each."""
         begins = word(self.page, self.main.line + " ")
         opens = self._begin(begins, np.arange(len(self.starts)))
-        self._unexpected(np.flatnonzero(~opens & (self.ends > self.starts)), np.cumsum(opens, dtype=np.int32))
+        post: NDArray[np.int32] = np.cumsum(opens, dtype=np.int32)
+        self._everywhere(post)
+        self._unexpected(np.flatnonzero(~opens & (self.ends > self.starts)), post)
         which = np.flatnonzero(opens)
         starts, ends = self.starts[which], self.ends[which]
         located = Located(Pieces(self.data, self.page, starts + len(begins), ends), self.at, self.findings)
@@ -256,6 +247,18 @@ class Posts:
         return found
 
     # --- what is wrong with the structure
+
+    def _everywhere(self, post: NDArray[np.int32]) -> None:
+        """Other line ends than the file's first, and byte order marks: wherever they stand."""
+        for line in odd_ends(self.data, self.starts, self.ends, crlf=self.crlf).tolist():
+            end = int(self.ends[line])
+            self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=max(int(post[line]), 1),
+                      column=end - int(self.starts[line]) + 1, offset=self.at + end,
+                      byte=f"{self.data[end]:02x}")  # fmt: skip
+        for place in marks(self.data, self.page):
+            line = int(np.searchsorted(self.starts, place, "right")) - 1
+            self.find("bom", MARKED, AGAIN, record=max(int(post[line]), 1), column=place - int(self.starts[line]) + 1,
+                      length=3, offset=self.at + place, byte="ef")  # fmt: skip
 
     def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
         """A post that another begins in, or that the data end in, never ended."""

@@ -7,6 +7,7 @@ of ``#UP`` lines with groups in them, or single lines (``#PNR``). They are cut i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,14 +17,17 @@ import pyarrow.compute as pc
 
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import BOM, Codepage, codepage
+from slussen.records.detect import SWEDISH
 from slussen.records.fixed import header_of
 from slussen.records.layout import Layout
+from slussen.records.lines import MARKED, ONE_KIND, crlf, ended, lines_of, marks, odd_ends
 from slussen.records.parallel import ordered
-from slussen.records.posts import Posts, Read, Terms, lines_of, word
+from slussen.records.posts import Posts, Read, Terms, word
 from slussen.records.ragged import AGAIN, Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Structure
 
+KEYWORD = frozenset("#_-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") | SWEDISH
 LONGEST_POST = 4 << 20  # bytes: a post that hasn't ended by then never will
 
 
@@ -40,7 +44,9 @@ class TaggedReader:
         self.header: dict[str, str] = {}
         self.main = layout.records[layout.counted]
         self._at = 0  # offset of the data in hand
+        self._crlf = False  # does the file's first line end so?
         self.terms = Terms(layout, self.page)
+        self._keywords = [str(f.at) for f in layout.fields if str(f.at).startswith("#")]
         self._begins, self._ends = (self._bytes(w) for w in layout.file.data)
 
     @property
@@ -91,6 +97,7 @@ class TaggedReader:
         while self._begins not in data and len(data) < LONGEST_POST and (more := self.source.read()):
             data += more
         start = data.find(self._begins)
+        self._crlf = crlf(data)
         if data.startswith(BOM) and self.page.name != "utf-8-sig":
             self._find("bom", f"the file begins with a UTF-8 byte order mark, which {self.page.name} has not",
                        "ask the sender which encoding the file is in", offset=0, length=3, byte="ef")  # fmt: skip
@@ -103,6 +110,7 @@ class TaggedReader:
         self._data = data[after:]
         begins = len(BOM) if data.startswith(BOM) else 0
         yield from self._outer(data[begins:start], self.layout.header, begins)
+        self._everywhere(data[begins:after], begins)
         self._at = after
 
     def _blocks(self) -> Iterator[tuple[bytes, int]]:
@@ -119,19 +127,21 @@ class TaggedReader:
                 break
             more = self.source.read()
             if not more or len(data) > LONGEST_POST + CHUNK:
+                message, at = f"the file ends without {self.layout.file.data[1]}", -1
+                if more:
+                    message, at = f"a post of more than {LONGEST_POST:,} bytes: what follows is not read", self._at
                 if data.strip():
                     yield data, self._at
                     self._at += len(data)
                     data = b""
                 while more:
                     more = self.source.read()
-                word = self.layout.file.data[1]
-                self._late = ("truncated_file", f"the file ends without {word}", "have it sent again", self._at)
+                self._late = (message, at if at >= 0 else self.source.bytes)
                 break
             data += more
         self._data = data
 
-    _late: tuple[str, str, str, int] | None = None
+    _late: tuple[str, int] | None = None  # why the data have no end, and where that shows
 
     def _cut(self, data: bytes) -> int:
         """Where the last whole post ends."""
@@ -148,16 +158,18 @@ class TaggedReader:
             data += more
             data = data[: LONGEST_POST + CHUNK]
         data = self._whole(data)
+        self._everywhere(data, self._at)
         if self._late is not None:
-            rule, message, step, at = self._late
-            self._find(rule, message, step, offset=at)
+            message, at = self._late
+            self._find("truncated_file", message, "have it sent again", offset=at)
         trailer = self.layout.trailer
         found = list(self._outer(data, trailer, self._at))
         totals = [f for f in self.layout.of(trailer) if f"{trailer}.{f.name}" in self.layout.file.totals]
         for f in totals:
             value = found[0].column(f.name)[0].as_py() if found else None
             if value is None:
-                self._find("record_count", f"the file doesn't say how many posts it has ({f.at})", AGAIN)
+                self._find("record_count", f"the file doesn't say how many posts it has ({f.at})", AGAIN,
+                           offset=self._at)  # fmt: skip
             else:
                 self.declared = int(value)
         place = self._at + max(data.find(self._bytes(str(totals[0].at))), 0) if totals else self._at
@@ -200,9 +212,20 @@ class TaggedReader:
                 self._find("unexpected_line", message, "have it sent again, whole", column=1, offset=at + start)
                 return
             elif first.startswith(self._bytes("#")):
-                self.unknown += 1
+                self._stranger(first, at + start)
             elif first:
                 self._find("unexpected_line", "a line that the format doesn't have", AGAIN, column=1, offset=at + start)
+
+    def _stranger(self, word: bytes, at: int) -> None:
+        """A keyword that the layout doesn't have is counted, unless letters of it are lost: it may be one of ours."""
+        text = word.decode("utf-8", "replace") if self.page.wide else "".join(map(chr, self.page.letters[[*word]]))
+        ours = [k for k in self._keywords if _bare(k) == _bare(text)]
+        if not ours and all(c in KEYWORD for c in text):
+            self.unknown += 1
+            return
+        known = f"{ours[0]} but for its letters beyond A to Z" if ours else "a keyword with characters that none has"
+        step = "ask the sender which encoding the file is in, and declare it"
+        self._find("keyword", f"{known}: it is not read", step, column=1, offset=at)
 
     def _outer(self, data: bytes, kind: str, at: int) -> Iterator[pa.RecordBatch]:
         """Head or tail: a few keyword lines, one record."""
@@ -214,8 +237,13 @@ class TaggedReader:
                 self._find(
                     "missing_header", f"the file begins without its {word}", "have it sent again, whole", offset=at
                 )
+                self.structure.records += 1  # so that it doesn't miss it again
             return
+        spec, file = self.layout.records[kind], self.layout.file
         starts, ends = lines_of(data)
+        if not any(data[a:b].startswith(self._bytes(spec.closes)) for a, b in zip(starts, ends, strict=True)):
+            self._find("truncated_file", f"no {spec.closes}: a part is lost", "have it sent again, whole",
+                       offset=at + len(data))  # fmt: skip
         number = self.records + (1 if kind == self.layout.trailer else 0)
         values, which = [], []
         fields = [f for f in self.layout.of(kind) if f.staged]
@@ -246,7 +274,6 @@ class TaggedReader:
         if kind == self.layout.header:
             self.header = header_of(batch, self.layout)
             self.structure.see(batch, self.findings)
-        spec, file = self.layout.records[kind], self.layout.file
         own = (file.data[1], file.end) if kind == self.layout.trailer else ()
         self._examine(data, at, (spec.opens, spec.closes, *own, *(str(f.at) for f in fields)))
         yield batch
@@ -255,7 +282,23 @@ class TaggedReader:
 
     def _read(self, block: tuple[bytes, int]) -> Read:
         data, at = block
-        return Posts(self.layout, self.page, self.terms, data, at, self.findings.limit).read()
+        return Posts(self.layout, self.page, self.terms, data, at, self.findings.limit, crlf=self._crlf).read()
+
+    def _everywhere(self, data: bytes, at: int) -> None:
+        """Other line ends than the file's first, and byte order marks, in its head or tail."""
+        starts, ends = lines_of(data)
+        for line in odd_ends(data, starts, ends, crlf=self._crlf).tolist():
+            end = int(ends[line])
+            self._find("line_end", ended(crlf=self._crlf), ONE_KIND, column=end - int(starts[line]) + 1,
+                       offset=at + end, byte=f"{data[end]:02x}")  # fmt: skip
+        for place in marks(data, self.page):
+            column = place - int(starts[np.searchsorted(starts, place, "right") - 1]) + 1
+            self._find("bom", MARKED, AGAIN, column=column, length=3, offset=at + place, byte="ef")
 
     def _find(self, rule: str, message: str, next_step: str, **where: object) -> None:
         self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
+
+
+def _bare(keyword: str) -> str:
+    """A keyword without the letters in which encodings differ."""
+    return re.sub(r"[^#_\-0-9A-Za-z]+", "?", keyword)

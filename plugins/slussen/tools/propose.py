@@ -70,6 +70,8 @@ def propose(path: Path) -> list[Proposal]:
 
 def _frames(layout: Layout, data: bytes) -> list[str]:
     """The frames that the bytes allow."""
+    if layout.kind == "zip":
+        return []
     if layout.kind == "tagged":
         words = [w.encode() for w in layout.file.data]
         return ["lf"] if words[0] in data else []

@@ -1,6 +1,6 @@
 """A record's bytes under a ruler: letters, each byte's two hex digits below each other, marks where it is wrong.
 
-Personal data is hidden: a letter becomes x, a digit 9, and its hex dots.
+Personal data is hidden: a letter becomes x, a digit 9, a symbol a dot, and its hex dots.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ WIDTH = 100  # columns to a line
 
 
 def masked(text: str) -> str:
-    """The shape of a text: letters as x, digits as 9."""
-    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
+    """The shape of a text: letters as x, digits as 9, all else but blanks and hyphens as a dot.
+
+    (Where the encoding is wrong a symbol is a letter: ASCII's K is EBCDIC's full stop.)
+    """
+    return re.sub(r"[^x9 -]", "·", re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text)))
 
 
 def letters(data: bytes, encoding: str) -> str:

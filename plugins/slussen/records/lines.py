@@ -1,0 +1,66 @@
+"""The lines of a block of text: where they begin and end, and what no line may have in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slussen.records.codepages import BOM, Codepage
+from slussen.records.letters import Ints
+
+MARKED = "a UTF-8 byte order mark in the middle of the file: two files run together?"
+ONE_KIND = "have it sent with one kind of line end"
+Places = NDArray[np.int32]
+
+
+def lines_of(data: bytes) -> tuple[Places, Places]:
+    """Where each line starts and ends, without its line end (LF or CRLF)."""
+    raw = np.frombuffer(data, np.uint8)
+    feeds = np.flatnonzero(raw == 0x0A)
+    ends = np.empty(len(feeds) + 1, np.int32)
+    ends[:-1], ends[-1] = feeds, len(data)
+    starts = np.zeros(len(ends), np.int32)
+    np.add(ends[:-1], 1, out=starts[1:])
+    if starts[-1] == len(data):
+        starts, ends = starts[:-1], ends[:-1]
+    if b"\r" in data:
+        ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D)
+    return starts, ends
+
+
+def crlf(data: bytes) -> bool:
+    """Does the first line end with CRLF?"""
+    return data[: data.find(b"\n") + 1].endswith(b"\r\n")
+
+
+def odd_ends(data: bytes, starts: Places, ends: Places, *, crlf: bool) -> Ints:
+    """The lines that end with LF where CRLF is the rule, or the other way about. The last may lack its end."""
+    if not crlf and b"\r" not in data:
+        return np.zeros(0, np.int64)
+    after = np.append(starts[1:], len(data)) - ends
+    if len(after) and not data.endswith(b"\n"):
+        after = after[:-1]
+    return np.flatnonzero(after != (2 if crlf else 1))
+
+
+def ended(*, crlf: bool) -> str:
+    """What is wrong with a line that ends otherwise than the file's first, which ends so."""
+    return "the line ends with {} where the file's first ends with {}".format(
+        *(("LF", "CRLF") if crlf else ("CRLF", "LF"))
+    )
+
+
+def marks(data: bytes, page: Codepage) -> Iterator[int]:
+    """Where byte order marks stand: in no single-byte encoding of ASCII's family do their letters make sense.
+
+    (What is UTF-8 is looked at value by value.)
+    """
+    if page.ebcdic or page.wide:
+        return
+    # A search for one rare byte is ten times as fast as one for three.
+    place = data.find(BOM, rare) if (rare := data.find(BOM[:1])) >= 0 else -1
+    while place >= 0:
+        yield place
+        place = data.find(BOM, place + 1)
