@@ -29,7 +29,9 @@ BLANK = ord(" ")
 
 
 @dataclass
-class _Read:
+class Read:
+    """What a block's records say."""
+
     batch: pa.RecordBatch
     kinds: NDArray[np.int64]
     findings: Findings
@@ -58,7 +60,7 @@ class FixedReader:
         return self.structure.totals
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        for done in ordered(self._read, self.frames):
+        for done in ordered(self.read, self.frames):
             self.findings.merge(done.findings)
             self.structure.see(done.batch, self.findings, done.kinds)
             if self.layout.header and not self.header:
@@ -66,7 +68,8 @@ class FixedReader:
             yield done.batch
         self.structure.end(self.findings, self.source.bytes)
 
-    def _read(self, block: Block) -> _Read:
+    def read(self, block: Block) -> Read:
+        """One block's records, their types and what is wrong in them; not what they are to other records."""
         return _Block(self, block).read()
 
 
@@ -81,7 +84,7 @@ class _Block:
         self.plain = block.cells if table == bytes(range(256)) else translated(block.cells, table)
         self.printable = bool(self.plain.min() >= BLANK and self.plain.max() < 0x7F)
 
-    def read(self) -> _Read:
+    def read(self) -> Read:
         layout, block = self.layout, self.block
         n = len(block.cells)
         kinds = self._kinds()
@@ -106,7 +109,7 @@ class _Block:
                     columns[f.name] = values if there is None else pc.coalesce(there, values)
         self._locate()
         arrays = [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in layout.schema]
-        return _Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
+        return Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
 
     def _rows(self, only: tuple[str, ...], kinds: NDArray[np.int64]) -> Ints | None:
         """The rows of these record types; None for all."""

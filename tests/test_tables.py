@@ -1,0 +1,135 @@
+"""Tables of records (``parse`` and ``render``) where they are odd: kept bytes, changed rows, broken tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import runner, written
+
+BLOCKS = """format: vb
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: fixed
+usual: {encoding: cp278, frame: vb}
+records:
+  h: {when: {kind: H}, length: 6, place: first, fields: {kind: [1, 1, text], name: [2, 5, text, {align: right}]}}
+  d: {when: {kind: D}, length: 4, fields: {kind: [1, 1, text], amount: [2, 3, integer]}}
+  t: {when: {kind: T}, length: 3, place: last, fields: {kind: [1, 1, text], n: [2, 2, integer]}}
+totals:
+  t.n: {count: d}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    return runner(monkeypatch, capfdbinary)
+
+
+def layout(folder: Path, text: str) -> Path:
+    file = folder / f"{text.split()[1]}.yaml"
+    file.write_text(text)
+    return file
+
+
+def described(*records: bytes) -> bytes:
+    return b"".join((len(r) + 4).to_bytes(2, "big") + b"\0\0" + r for r in records)
+
+
+def changed(table: Path, change: Callable[[list[Any]], Any]) -> Path:
+    """The table with its rows changed."""
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    change(rows)
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return table
+
+
+# --- records' own bytes
+
+LINES = ("HAnna ", "D001", "D 02", "T02")  # the name to the left, an amount with a blank: not as we would write them
+
+
+@pytest.fixture(params=["rdw", "vb", "lf"])
+def kept(run: Any, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path, Path, str]:
+    """A layout, a file by it, the table of it with each record's own bytes, and how its records are divided."""
+    by, file, table = layout(tmp_path, BLOCKS), tmp_path / "file", tmp_path / "t.jsonl"
+    records = [line.encode("cp037") for line in LINES]
+    data = described(*records)
+    if request.param == "vb":
+        data = described(data)
+    if request.param == "lf":
+        data = b"".join(r + b"\x25" for r in records)
+    file.write_bytes(data)
+    ran = run("parse", file, "-l", by, "--frame", request.param, "--raw", "-o", table)
+    assert ran.code == 0, ran.err
+    assert "not canonical" in ran.err
+    return by, file, table, request.param
+
+
+def test_records_that_were_kept_are_written_divided_as_the_frame_says(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, file, table, frame = kept
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_a_row_without_its_bytes_is_written_anew_among_those_that_were_kept(
+    run: Any, tmp_path: Path, kept: Any
+) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: rows[2].pop("raw"))
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes().replace(b"\xc4\x40\xf0\xf2", b"\xc4\xf0\xf0\xf2")
+
+
+def test_a_kept_total_that_no_longer_holds_is_found(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: rows.pop(1))
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"control_total": 1})
+    assert not (tmp_path / "back").exists()
+    changed(table, lambda rows: [row.pop("raw") for row in rows])
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0, "and is computed anew"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("amount", 7, "raw"),
+        ("raw", "zz", "raw"),
+        ("raw", "c4f0f0", "record_length"),
+        ("raw", "c4f0f0c1", "not_a_number"),
+    ],
+)
+def test_kept_bytes_that_say_something_else_or_nothing_are_refused(
+    run: Any, tmp_path: Path, kept: Any, name: str, value: Any, rule: str
+) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: rows[1].update({name: value}))
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
+    assert ran.code == 1, ran.err
+    assert ran.json["counts"][rule] == 1
+    assert all(f["record"] == 2 for f in ran.json["findings"])
+
+
+def test_rows_that_have_nothing_but_their_bytes_are_written(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: [row.pop(k) for row in rows for k in set(row) - {"record_type", "raw"}])
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_delimited_rows_keep_their_lines_and_bad_hex_is_found(run: Any, tmp_path: Path) -> None:
+    file, table = written("ergo", tmp_path), tmp_path / "t.jsonl"
+    assert run("parse", file, "-l", "ergo", "--raw", "-o", table).code == 0
+    assert run("render", table, "-l", "ergo", "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+    changed(table, lambda rows: rows[0].update(raw="x"))
+    ran = run("render", table, "-l", "ergo", "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"raw": 1})
