@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import runner, written
+from tests.commands import runner, spoiled, written
 
 BLOCKS = """format: vb
 title: Made up
@@ -89,7 +89,7 @@ def test_a_row_without_its_bytes_is_written_anew_among_those_that_were_kept(
 
 
 def test_a_kept_total_that_no_longer_holds_is_found(run: Any, tmp_path: Path, kept: Any) -> None:
-    by, file, table, frame = kept
+    by, _, table, frame = kept
     changed(table, lambda rows: rows.pop(1))
     ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"control_total": 1})
@@ -110,7 +110,7 @@ def test_a_kept_total_that_no_longer_holds_is_found(run: Any, tmp_path: Path, ke
 def test_kept_bytes_that_say_something_else_or_nothing_are_refused(
     run: Any, tmp_path: Path, kept: Any, name: str, value: Any, rule: str
 ) -> None:
-    by, file, table, frame = kept
+    by, _, table, frame = kept
     changed(table, lambda rows: rows[1].update({name: value}))
     ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
     assert ran.code == 1, ran.err
@@ -133,3 +133,68 @@ def test_delimited_rows_keep_their_lines_and_bad_hex_is_found(run: Any, tmp_path
     changed(table, lambda rows: rows[0].update(raw="x"))
     ran = run("render", table, "-l", "ergo", "-o", tmp_path / "back", "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"raw": 1})
+
+
+# --- where a record's type has no field
+
+
+def heads(file: Path) -> list[int]:
+    """Where LG04's H lines begin."""
+    data = file.read_bytes()
+    return [at for at in range(0, len(data), 1906) if data[at : at + 1] == b"1"]
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "beside a field that is not canonical"])
+def test_what_stands_in_another_line_types_field_is_counted_by_its_place(run: Any, tmp_path: Path, more: bool) -> None:
+    file = written("agresso_lg04", tmp_path)
+    first, second = heads(file)[:2]
+    odd = [(first + 1, b"JUNKACCT"), (first + 204, b"9999"), (second + 1, b"X")]
+    if more:
+        odd.append((first + 209, b"       1"))  # the customer's number with blanks before it
+    ran = run("parse", spoiled(file, *odd), "-l", "agresso_lg04", "--json", "-o", tmp_path / "t.jsonl")
+    assert ran.code == 0
+    told = json.loads(ran.err)["uncanonical"]
+    assert told == {"account (not on H)": 2, "amount (not on H)": 1} | ({"apar_id": 1} if more else {})
+
+
+def test_a_filler_that_is_not_blank_is_counted(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    bad = spoiled(file, (199, b"0"))
+    ran = run("parse", bad, "-l", "a02", "--json", "-o", tmp_path / "t.jsonl")
+    assert (ran.code, json.loads(ran.err)["uncanonical"]) == (0, {"filler": 1})
+
+
+@pytest.mark.parametrize(
+    ("byte", "encoding", "rule"),
+    [(b"\x81", "cp1252", "undefined_byte"), (b"\x81", "iso8859-1", "control_character"),
+     (b"\x00", "iso8859-1", "control_character"), (b"\xff", "utf-8", "undefined_byte")],
+)  # fmt: skip
+def test_what_is_no_letter_is_a_fault_where_there_is_no_field_too(
+    run: Any, tmp_path: Path, byte: bytes, encoding: str, rule: str
+) -> None:
+    (tmp_path / "gap.yaml").write_text(GAP)
+    (tmp_path / "file").write_bytes(b"Habc  xyz\nD   12xyz\nH" + b"abc" + byte + b" xyz\n")
+    ran = run("parse", tmp_path / "file", "-l", tmp_path / "gap.yaml", "-e", encoding, "--json")
+    [found] = [f for f in json.loads(ran.err)["findings"] if f["rule"] != "wrong_encoding"]
+    assert ran.code == 1
+    assert (found["rule"], found["record"], found["field"], found["column"], found["offset"], found["byte"]) == (
+        rule, 3, "amount", 5, 24, byte.hex())  # fmt: skip
+
+
+GAP = """format: gap
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: fixed
+usual: {encoding: iso8859-1, frame: lf}
+length: 9
+records:
+  H: {when: {kind: H}}
+  D: {when: {kind: D}}
+fields:
+  kind: [1, 1, text]
+  name: [2, 3, text, {only: H}]
+  amount: [5, 2, text, {only: D}]
+  rest: [7, 3, text]
+"""

@@ -14,6 +14,7 @@ from slussen.errors import Finding, Findings
 from slussen.records import cells
 from slussen.records.alike import Alike, Cells, alike, apart
 from slussen.records.amounts import MINUS, PLUS
+from slussen.records.bare import BLANK, Bare
 from slussen.records.codepages import Codepage, codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import Block, Frames
@@ -25,7 +26,6 @@ from slussen.records.source import Source
 from slussen.records.structure import Structure
 
 AGAIN = "correct it at the sender, and have the file sent again"
-BLANK = ord(" ")
 
 
 @dataclass
@@ -46,6 +46,7 @@ class FixedReader:
         self.frames = Frames(source, layout, self.page, frame or "fixed", findings)
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
+        self.bare = Bare(layout, self.page)
         self.groups = [
             (only, alike(sorted((f for f in layout.fields if f.only == only), key=lambda f: f.type != "sign")))
             for only in dict.fromkeys(f.only for f in layout.fields)
@@ -78,6 +79,7 @@ class _Block:
 
     def __init__(self, reader: FixedReader, block: Block) -> None:
         self.layout, self.page, self.block, self.groups = reader.layout, reader.page, block, reader.groups
+        self.bare = reader.bare
         self.findings = Findings(reader.findings.limit)
         self.faults: list[tuple[FieldSpec | None, Fault]] = []
         table = self.page.plain
@@ -107,6 +109,7 @@ class _Block:
                     values = column if back is None else column.take(back)
                     there = columns.get(f.name)
                     columns[f.name] = values if there is None else pc.coalesce(there, values)
+        self.faults += self.bare.faults(self.plain, block.cells, kinds)
         self._locate()
         arrays = [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in layout.schema]
         return Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import CallError, Findings
+from slussen.records.bare import bare
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
@@ -88,13 +89,15 @@ class Table:
         differ = there.reshape(-1, layout.longest) != as_written(batch, layout, self.file.encoding)
         if not differ.any():
             return
-        names = list(layout.records)
-        for f in layout.fields:
-            rows = differ[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
-            if f.only:
-                rows &= np.isin(kinds, [names.index(t) for t in f.only])
-            if n := int(rows.sum()):
-                self.uncanonical[f.name] += n
+        for number, kind in enumerate(layout.records):
+            mine = differ[kinds == number]
+            if not mine.any():
+                continue
+            others = [f for f in bare(layout, kind) if f.only and kind not in f.only]
+            named = [(f.name, f) for f in layout.of(kind)] + [(f"{f.name} (not on {kind})", f) for f in others]
+            for name, f in named:
+                if n := int(mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1).sum()):
+                    self.uncanonical[name] += n
 
 
 # --- out
