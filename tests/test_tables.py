@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slussen.errors import CallError
+from slussen.tools import tables
 from tests.commands import runner, spoiled, written
 
 BLOCKS = """format: vb
@@ -198,3 +203,106 @@ fields:
   amount: [5, 2, text, {only: D}]
   rest: [7, 3, text]
 """
+
+
+# --- from where, and to where
+
+
+def test_a_table_may_take_the_place_of_the_file_that_it_was_read_from(run: Any, tmp_path: Path) -> None:
+    file, table = written("a02", tmp_path), tmp_path / "t.jsonl"
+    assert run("parse", file, "-l", "a02", "-o", table).code == 0
+    ran = run("parse", file, "-l", "a02", "-o", file)
+    assert ran.code == 0, ran.err
+    assert "not canonical" not in ran.err
+    assert file.read_bytes() == table.read_bytes()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a02.txt", "t.jsonl"]
+
+
+def test_a_parse_that_fails_leaves_what_was_there(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, table = written("a02", tmp_path), tmp_path / "t.csv"
+    table.write_text("before")
+
+    def breaks(*_: Any) -> Any:
+        raise CallError("broken")
+
+    monkeypatch.setattr(tables.Table, "_compare", breaks)
+    assert run("parse", file, "-l", "a02", "--to", "csv", "-o", table).code == 2
+    assert table.read_text() == "before"
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a02.txt", "t.csv"]
+
+
+@pytest.fixture
+def slussen() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """The command in a shell, with what the words are called in it."""
+
+    def runs(script: str, **names: object) -> subprocess.CompletedProcess[bytes]:
+        words = {name: str(value) for name, value in names.items()}
+        slussen = f'slussen() {{ "{sys.executable}" -m slussen.cli "$@"; }}\n'
+        return subprocess.run(
+            ["bash", "-c", slussen + script], env=os.environ | words, capture_output=True, timeout=120
+        )
+
+    return runs
+
+
+def test_streams_are_read_and_written(slussen: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    ran = slussen(
+        'cat "$F" | slussen parse - -l a02 -q | slussen render - -l a02 -o - |'
+        ' slussen convert /dev/stdin - --from cp1252 --to utf-8 | tee "$O" |'
+        ' slussen convert - "$O.back" --from utf-8 --to cp1252',
+        F=file, O=tmp_path / "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out").read_bytes() == file.read_bytes().decode("cp1252").encode()
+    assert (tmp_path / "out.back").read_bytes() == file.read_bytes()
+    ran = slussen(
+        'slussen diff <(cat "$F") "$F" -l a02 &&'
+        ' slussen render <(slussen parse <(cat "$F") -l a02 --to parquet) -l a02 -o /dev/stdout | cmp - "$F"',
+        F=file,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_directory_is_called_one(run: Any, tmp_path: Path) -> None:
+    for words in (
+        ("parse", tmp_path, "-l", "a02"),
+        ("peek", tmp_path),
+        ("convert", tmp_path, "x", "--from", "cp437", "--to", "cp1252"),
+        ("render", tmp_path, "-l", "a02", "-o", tmp_path / "x"),
+    ):
+        ran = run(*words)
+        assert (ran.code, "is a directory" in ran.err) == (2, True), ran.err
+
+
+# --- tables that are none
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("t.parquet", b"PAR1 and nothing else", "no sound parquet"),
+        ("t.parquet", b"", "no sound parquet"),
+        ("t.csv", b"kind,name\nH,abc\nH,abc,def\n", "row 3: 3 columns where the first line has 2"),
+        ("t.csv", b"kind,name\nH,abc\nH,\xe5bc\n", "row 3: it is not UTF-8"),
+        ("t.csv", b"kind,kind\nH,abc\n", "there twice: kind"),
+        ("t.jsonl", b'{"kind": "H"}\n{"kind": "H", "name": "\xe5"}\n', "line 2: byte e5 at 24 is no UTF-8"),
+        ("t.jsonl", b'{"kind": "H", "name": "\\ud800"}\n', "line 1 has half a letter"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is no JSON"),
+    ],
+)
+def test_what_is_no_table_is_told_in_a_line(run: Any, tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "gap.yaml").write_text(GAP)
+    ran = run("render", tmp_path / name, "-l", tmp_path / "gap.yaml", "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert says in ran.err
+    assert ran.err.count("\n") == 1
+    assert "abc" not in ran.err
+
+
+def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"record_type": "zzz"}\n' * 3)
+    ran = run("render", tmp_path / "t.jsonl", "-l", layout(tmp_path, BLOCKS), "-o", tmp_path / "out", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"record_type": 3})
+    assert not (tmp_path / "out").exists()
