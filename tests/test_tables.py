@@ -205,6 +205,14 @@ fields:
 """
 
 
+def test_what_is_wrong_is_not_said_to_read_well(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "gap.yaml").write_text(GAP.replace("[5, 2, text", "[5, 2, integer"))
+    (tmp_path / "file").write_bytes(b"D   1xxyz\nD    2xyz\nD   03xyz\n")
+    ran = run("parse", tmp_path / "file", "-l", tmp_path / "gap.yaml", "--json")
+    told = json.loads(ran.err)
+    assert (ran.code, told["counts"], told["uncanonical"]) == (1, {"not_a_number": 1}, {"amount": 1})
+
+
 # --- from where, and to where
 
 

@@ -84,21 +84,34 @@ class Table:
         if (kinds < 0).any():  # of no type that could be written
             known = np.flatnonzero(kinds >= 0)
             batch, kinds, own = batch.take(pa.array(known)), kinds[known], [own[k] for k in known.tolist()]
-        if not own:
+        if not own or self.findings.total > len(self.findings.kept):  # no longer known which values are wrong
             return
         there = np.frombuffer(b"".join(o.ljust(layout.longest, b"\0") for o in own), np.uint8)
         differ = there.reshape(-1, layout.longest) != as_written(batch, layout, self.file.encoding)
         if not differ.any():
             return
+        wrong = self._wrong(batch)
         for number, kind in enumerate(layout.records):
-            mine = differ[kinds == number]
-            if not mine.any():
+            rows = np.flatnonzero((kinds == number) & differ.any(axis=1))
+            if not len(rows):
                 continue
+            mine = differ[rows]
             others = [f for f in bare(layout, kind) if f.only and kind not in f.only]
             named = [(f.name, f) for f in layout.of(kind)] + [(f"{f.name} (not on {kind})", f) for f in others]
             for name, f in named:
-                if n := int(mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1).sum()):
+                odd = mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
+                odd[np.isin(rows, wrong.get(f.name, []))] = False
+                if n := int(odd.sum()):
                     self.uncanonical[name] += n
+
+    def _wrong(self, batch: pa.RecordBatch) -> dict[str, list[int]]:
+        """Rows with findings, by field: what cannot be read is not written in any way."""
+        rows = {number: row for row, number in enumerate(batch.column("record_no").to_pylist())}
+        found: dict[str, list[int]] = {}
+        for f in self.findings:
+            if f.record in rows:
+                found.setdefault(f.field, []).append(rows[f.record])
+        return found
 
 
 # --- out
