@@ -97,9 +97,10 @@ def read(f: FieldSpec, cell: bytes, encoding: str) -> tuple[Any, set[str]]:
         if f.type == "digits" and len(text) != 12:
             rules.add("not_a_number")
     if f.type == "boolean":
-        if not empty and text not in f.codes:
+        said = {code.lstrip(f.pad) if f.right else code.rstrip(f.pad): k == 0 for k, code in enumerate(f.codes)}
+        if not empty and text not in said:
             rules.add("not_in_code_list")
-        return ({f.codes[0]: True, f.codes[1]: False}.get(text) if not empty else None), rules
+        return said.get(text), rules
     if f.codes and not empty and text not in f.codes:
         rules.add("not_in_code_list")
     return (None if empty else text), rules
@@ -249,10 +250,8 @@ def write(f: FieldSpec, value: Any, encoding: str) -> bytes:
         Refused: it doesn't fit, or cannot be said in the encoding.
     """
     if value is None:
-        if f.usage == "packed":
-            return bytes(f.length - 1) + (b"\x0f" if f.sign == "none" else b"\x0c")
-        if f.usage == "binary":
-            return bytes(f.length)
+        if f.type in ("integer", "decimal") and (f.zeros or f.usage != "display"):
+            return write_number(f, 0, encoding)
         fill = "0" if f.zeros else " " if f.type in ("integer", "decimal") else f.pad
         return encode(fill * f.length, encoding)
     if f.type in ("integer", "decimal"):
@@ -272,6 +271,9 @@ def write(f: FieldSpec, value: Any, encoding: str) -> bytes:
             raise Refused("control_character")
         if f.type == "digits" and text and not (text.isascii() and text.isdigit()):
             raise Refused("not_a_number")
+        if f.check:  # what reading would refuse
+            for rule in read(f, text.encode("cp1252", "replace"), "cp1252")[1] & {"check_digit", "not_a_number"}:
+                raise Refused(rule)
         if f.codes and text not in f.codes:
             raise Refused("not_in_code_list")
     if len(text) > f.length:

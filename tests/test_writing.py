@@ -44,7 +44,9 @@ def test_a_letter_of_utf_8_is_not_cut_in_two() -> None:
         ([1, 8, "text"], "a\x85b", "control_character"),
         ([1, 8, "text"], "a\x7fb", "control_character"),
         ([1, 8, "digits"], "12x", "not_a_number"),
-        ([1, 12, "digits", {"check": "personnummer"}], "19891122A399", "not_a_number"),
+        ([1, 12, "text", {"check": "personnummer"}], "198911222398", "check_digit"),
+        ([1, 12, "digits", {"check": "personnummer"}], "198911222398", "check_digit"),
+        ([1, 12, "digits", {"check": "personnummer"}], "8911222399", "not_a_number"),
         ([1, 8, "text", {"values": ["A", "B"]}], "C", "not_in_code_list"),
         ([1, 8, "text"], "50 €", "unmappable"),
         ([1, 2, "integer"], 100, "too_long"),
@@ -61,7 +63,7 @@ def test_what_does_not_fit_is_refused(kind: str, line: list[Any], value: Any, ru
 
 @pytest.mark.parametrize("kind", ["fixed", "delimited"])
 def test_an_interim_numbers_letter_may_be_written(kind: str) -> None:
-    assert one([1, 12, "digits", {"check": "personnummer"}], "19891122T399", kind=kind)[1] == []
+    assert one([1, 12, "digits", {"check": "personnummer"}], "19891122T391", kind=kind)[1] == []
 
 
 def test_a_column_of_another_number_type_is_written_when_it_is_exact() -> None:
@@ -83,6 +85,56 @@ def test_a_replacement_is_counted_and_what_the_encoding_has_is_not_replaced(kind
     table = Replacements("t", {"ﬁ": "fi", "å": "a"})
     data, rules, totals = one([1, 8, "text"], "ﬁn å", kind=kind, replacements=table)
     assert (data.rstrip(), rules, totals["replaced.f"]) == ("fin å".encode("latin-1"), [], 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("date", 2932897), ("date", -719163), ("time", 86400), ("timestamp", 2932897 * 86400), ("time", -1)],
+)
+def test_a_moment_that_its_form_cannot_say_is_refused(kind: str, count: int) -> None:
+    arrow = {"date": pa.date32(), "time": pa.time32("s"), "timestamp": pa.timestamp("s")}[kind]
+    length = {"date": 8, "time": 6, "timestamp": 14}[kind]
+    layout = formats.make(length=length, fields={"f": [1, length, kind]})
+    findings = Findings()
+    number = pa.array([count], pa.int64() if kind == "timestamp" else pa.int32())
+    batch = pa.RecordBatch.from_arrays([pa.array(["r"]), number.cast(arrow)], names=["record_type", "f"])
+    assert b"".join(Rendered([batch], layout, "iso8859-1", "lf", findings))
+    assert [f.rule for f in findings] == ["not_a_date"]
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-1", "cp278"])
+@pytest.mark.parametrize(
+    "rules",
+    [{"sign": "trailing"}, {"sign": "trailing", "plus": True}, {"sign": "overpunched"}, {"sign": "zoned"},
+     {"plus": True}, {"fill": " "}, {"align": "left", "empty": "zeros"}, {"empty": "spaces"}, {"usage": "packed"}],
+)  # fmt: skip
+def test_no_number_is_written_as_it_is_written_again_when_it_was_read(rules: dict[str, Any], encoding: str) -> None:
+    layout = formats.make(length=5, fields={"n": [1, 5, "integer", rules]})
+    rows = [{"record_type": "r", "n": n} for n in (None, 7, None)]
+    data, findings = formats.render(layout, rows, encoding, "fixed")
+    read, wrong, _ = formats.parse(layout, data, encoding, "fixed")
+    assert not findings
+    assert not [
+        f for f in wrong if f.rule != "wrong_encoding"
+    ]  # what stands for a sign looks like another one's letters
+    assert formats.render(layout, read, encoding, "fixed")[0] == data
+
+
+@pytest.mark.parametrize(
+    ("line", "cells"),
+    [
+        ([1, 2, "boolean", {"values": {"X": "ja", " ": "nej"}}], b"X   "),
+        ([1, 2, "boolean", {"values": ["", "N"], "align": "right"}], b"   N"),
+        ([1, 2, "boolean", {"values": ["J ", "N "]}], b"J N "),
+        ([1, 2, "boolean", {"values": ["1", "0"], "empty": "zeros"}], b"1 0 "),
+    ],
+)
+def test_a_code_that_looks_like_nothing_says_what_it_says(line: list[Any], cells: bytes) -> None:
+    layout = formats.make(length=2, fields={"f": line})
+    read, findings, _ = formats.parse(layout, cells, "iso8859-1", "fixed")
+    assert [row["f"] for row in read] == [True, False]
+    assert not findings
+    assert formats.render(layout, read, "iso8859-1", "fixed")[0] == cells
 
 
 def test_a_sign_where_the_layout_has_it() -> None:

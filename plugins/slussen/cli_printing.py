@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -30,13 +32,39 @@ def print_json(data: Any) -> None:
 
 @contextmanager
 def sink(output: Path | None) -> Iterator[BinaryIO]:
-    """A file, or standard output."""
-    if output is None:
+    """A file, or standard output (also as ``-``)."""
+    if output is None or str(output) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    with whole(output) as out:
+        yield out
+
+
+@contextmanager
+def whole(output: Path, unless: Sized = ()) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole, and ``unless`` is empty: what it is made from may have its name.
+
+    A pipe or a device gets all of it at once.
+    """
+    special = str(output) == "-" or (output.exists() and not output.is_file())
     try:
-        with output.open("wb") as out:
-            yield out
+        if special:
+            with tempfile.TemporaryFile() as out:
+                yield out
+                if not unless:
+                    out.seek(0)
+                    with sink(None) if str(output) == "-" else output.open("wb") as there:
+                        shutil.copyfileobj(out, there)
+            return
+        output = output.resolve()  # a link stays one
+        part = output.with_name(f".{output.name}.part")
+        try:
+            with part.open("wb") as out:
+                yield out
+            if not unless:
+                part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise CallError(f"{output}: {error.strerror}") from None

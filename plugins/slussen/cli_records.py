@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from slussen.cli_printing import Json, Out, print_json, sink, terminal
+from slussen.cli_printing import Json, Out, print_json, sink, terminal, whole
 from slussen.errors import CallError
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from slussen.tools.diff import Diff
     from slussen.tools.propose import Proposal
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The file; - is standard input.")]
 LayoutName = Annotated[str, typer.Option("--layout", "-l", help="A layout of include/formats, or a YAML file.")]
 Encoding = Annotated[str, typer.Option("--encoding", "-e", help="Its encoding; the format's usual one, if not said.")]
 Frame = Annotated[str, typer.Option(help="fixed, lf, crlf, rdw or vb; the format's usual one, if not said.")]
@@ -92,7 +90,8 @@ def _proposed(file: Path, as_json: bool) -> None:
         )  # fmt: skip
     else:
         why = "no layout fits: is it one of ours? `slussen layout check` lists them"
-        Console(stderr=True).print(why if file.stat().st_size else f"{file} is empty", soft_wrap=True)
+        empty = file.is_file() and not file.stat().st_size
+        Console(stderr=True).print(f"{file} is empty" if empty else why, soft_wrap=True)
     raise typer.Exit(0 if found else 1)
 
 
@@ -202,8 +201,8 @@ def parse(
     table = tables.Table(source, findings, raw=raw)
     with sink(output) as out:
         n = tables.write(table, to, out)
-    if not findings and not table.uncanonical:
-        table.uncanonical = tables.written_otherwise(source)
+        if not findings and not table.uncanonical:
+            table.uncanonical = tables.written_otherwise(source)
     passed_over = table.parsed.totals.get("unknown", 0) if table.parsed else 0
     if as_json:
         told = _summary(findings, records=n, uncanonical=dict(table.uncanonical), passed_over=passed_over)
@@ -221,7 +220,9 @@ def parse(
 
 
 def render(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .jsonl, .csv or .parquet file.")],
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A .jsonl, .csv or .parquet file; - is standard input.")
+    ],
     layout: LayoutName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to be written.")],
     encoding: Encoding = "",
@@ -248,7 +249,7 @@ def render(
         tables.read(table, found), found, encoding or usual.encoding, frame or usual.frame, findings,
         replacements=replacements(replace),
     )  # fmt: skip
-    with _whole(output, findings) as out:
+    with whole(output, findings) as out:
         for chunk in rendered:
             out.write(chunk)
         if not rendered.records and not found.file.may_be_empty and not findings:
@@ -279,14 +280,12 @@ def convert(
     from slussen.errors import Findings
     from slussen.records.codepages import replacements
     from slussen.records.convert import Converted
-    from slussen.tools.opened import reading
+    from slussen.tools.opened import readable, reading
 
-    if not source.is_file():
-        raise CallError(f"there is no file {source}")
     findings = Findings()
-    with reading(source) as stream:
+    with reading(readable(source)) as stream:
         converted = Converted(stream, from_, to, findings, replacements=replacements(replace))
-        with _whole(target, findings) as out:
+        with whole(target, findings) as out:
             for chunk in converted:
                 out.write(chunk)
     if as_json:
@@ -305,24 +304,7 @@ def convert(
     raise typer.Exit(1 if findings else 0)
 
 
-# --- in and out
-
-
-@contextmanager
-def _whole(output: Path, findings: Findings) -> Iterator[BinaryIO]:
-    """A file that appears when it is whole and nothing is wrong with it."""
-    part = output.with_name(f".{output.name}.part")
-    try:
-        with part.open("wb") as out:
-            yield out
-        if findings:
-            part.unlink()
-        else:
-            part.replace(output)
-    except OSError as error:
-        raise CallError(f"{output}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+# --- what is told
 
 
 def _told(records: int, findings: Findings, file: Path) -> None:

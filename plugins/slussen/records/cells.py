@@ -6,7 +6,7 @@ Cells are plain bytes (see ``codepages``). What cannot be read is null in the co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,8 @@ def read(
             column = cells.column
             if any((edge == ord(f.pad)).any() for edge in cells.edges(last=not f.right)):
                 column = pc.ascii_ltrim(column, f.pad) if f.right else pc.ascii_rtrim(column, f.pad)
-            read_column = read_text(f, column, page, raw, printable=printable)
+            trimmed = [c.lstrip(f.pad) if f.right else c.rstrip(f.pad) for c in f.codes]
+            read_column = read_text(f, column, page, raw, printable=printable, codes=trimmed)
             if f.right and read_column.faults:
                 left_out = f.length - np.diff(offsets_of(column))
                 for fault in read_column.faults:
@@ -57,9 +58,10 @@ def read(
 
 
 def read_text(
-    f: FieldSpec, column: pa.Array, page: Codepage, raw: Callable[[int], bytes], *, printable: bool = False
-) -> Column:
-    """A column of plain bytes, already trimmed, as text, digits or booleans."""
+    f: FieldSpec, column: pa.Array, page: Codepage, raw: Callable[[int], bytes], *, printable: bool = False,
+    codes: Sequence[str] = (),
+) -> Column:  # fmt: skip
+    """A column of plain bytes, already trimmed, as text, digits or booleans; ``codes`` as these are when trimmed."""
     offsets, flat = offsets_of(column), flat_of(column)
     faults: list[Fault] = []
     highest = int(flat.max(initial=0)) if not printable else 0
@@ -75,15 +77,15 @@ def read_text(
     if f.zeros:
         empty |= np.asarray(pc.equal(pc.ascii_ltrim(column, "0"), ""))
     if f.type == "digits":
-        _digits(f, flat, offsets, faults)
+        other_than_digits(f, flat, offsets, faults)
     if f.check:
-        _identities(f, flat, offsets, lengths, empty, faults)
+        no_identities(f, flat, offsets, empty, faults)
+    if f.type == "boolean":
+        return _boolean(f, column, empty, codes or f.codes, faults)
     valid = None
     if empty.any():
         valid = ~empty
         column = pa.Array.from_buffers(pa.string(), len(column), [bitmap(valid), *column.buffers()[1:]])
-    if f.type == "boolean":
-        return _boolean(f, column, valid, faults)
     if f.codes:
         unknown = ~known(f, column, flat)
         if valid is not None:
@@ -171,7 +173,8 @@ def _utf8(column: pa.Array, flat: Bytes, offsets: np.ndarray, faults: list[Fault
     return pc.replace_with_mask(whole, mask, pa.array(values, pa.string()))
 
 
-def _digits(f: FieldSpec, flat: Bytes, offsets: np.ndarray, faults: list[Fault]) -> None:
+def other_than_digits(f: FieldSpec, flat: Bytes, offsets: np.ndarray, faults: list[Fault]) -> None:
+    """Faults for values of a field of digits that hold something else."""
     other = (flat - np.uint8(ZERO)) > 9
     if not other.any():
         return
@@ -188,9 +191,9 @@ def _digits(f: FieldSpec, flat: Bytes, offsets: np.ndarray, faults: list[Fault])
         )
 
 
-def _identities(
-    f: FieldSpec, flat: Bytes, offsets: np.ndarray, lengths: np.ndarray, empty: Bools, faults: list[Fault]
-) -> None:
+def no_identities(f: FieldSpec, flat: Bytes, offsets: np.ndarray, empty: Bools, faults: list[Fault]) -> None:
+    """Faults for values of a checked field that are no personal numbers."""
+    lengths = np.diff(offsets)
     twelve = np.flatnonzero(lengths == 12)
     matrix = flat.reshape(-1, 12) if len(twelve) == len(lengths) else flat[offsets[twelve][:, None] + np.arange(12)]
     right = identities.valid(matrix)
@@ -205,12 +208,13 @@ def _identities(
         faults.append(Fault("not_a_number", "a personal number has twelve digits", short))
 
 
-def _boolean(f: FieldSpec, column: pa.Array, valid: Bools | None, faults: list[Fault]) -> Column:
-    true, false = (np.asarray(pc.fill_null(pc.equal(column, code), False)) for code in f.codes)
-    there = np.ones(len(column), np.bool_) if valid is None else valid
-    if (unknown := there & ~true & ~false).any():
+def _boolean(f: FieldSpec, column: pa.Array, empty: Bools, codes: Sequence[str], faults: list[Fault]) -> Column:
+    """A code may look like nothing (a blank for no): then it is never nothing."""
+    true, false = (np.asarray(pc.equal(column, code)) for code in codes)
+    either = true | false
+    if (unknown := ~either & ~empty).any():
         faults.append(Fault("not_in_code_list", f"not one of {', '.join(f.codes)}", np.flatnonzero(unknown)))
-    return Column(pa.array(true, pa.bool_(), mask=~(true | false)), ~there, faults)
+    return Column(pa.array(true, pa.bool_(), mask=~either), empty & ~either, faults)
 
 
 # --- values of any length (tagged and delimited formats)

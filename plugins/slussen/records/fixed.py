@@ -14,6 +14,7 @@ from slussen.errors import Finding, Findings
 from slussen.records import cells
 from slussen.records.alike import Alike, Cells, alike, apart
 from slussen.records.amounts import MINUS, PLUS
+from slussen.records.bare import BLANK, Bare
 from slussen.records.codepages import Codepage, codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import Block, Frames
@@ -25,11 +26,12 @@ from slussen.records.source import Source
 from slussen.records.structure import Structure
 
 AGAIN = "correct it at the sender, and have the file sent again"
-BLANK = ord(" ")
 
 
 @dataclass
-class _Read:
+class Read:
+    """What a block's records say."""
+
     batch: pa.RecordBatch
     kinds: NDArray[np.int64]
     findings: Findings
@@ -44,6 +46,7 @@ class FixedReader:
         self.frames = Frames(source, layout, self.page, frame or "fixed", findings)
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
+        self.bare = Bare(layout, self.page)
         self.groups = [
             (only, alike(sorted((f for f in layout.fields if f.only == only), key=lambda f: f.type != "sign")))
             for only in dict.fromkeys(f.only for f in layout.fields)
@@ -58,7 +61,7 @@ class FixedReader:
         return self.structure.totals
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        for done in ordered(self._read, self.frames):
+        for done in ordered(self.read, self.frames):
             self.findings.merge(done.findings)
             self.structure.see(done.batch, self.findings, done.kinds)
             if self.layout.header and not self.header:
@@ -66,7 +69,8 @@ class FixedReader:
             yield done.batch
         self.structure.end(self.findings, self.source.bytes)
 
-    def _read(self, block: Block) -> _Read:
+    def read(self, block: Block) -> Read:
+        """One block's records, their types and what is wrong in them; not what they are to other records."""
         return _Block(self, block).read()
 
 
@@ -75,13 +79,14 @@ class _Block:
 
     def __init__(self, reader: FixedReader, block: Block) -> None:
         self.layout, self.page, self.block, self.groups = reader.layout, reader.page, block, reader.groups
+        self.bare = reader.bare
         self.findings = Findings(reader.findings.limit)
         self.faults: list[tuple[FieldSpec | None, Fault]] = []
         table = self.page.plain
         self.plain = block.cells if table == bytes(range(256)) else translated(block.cells, table)
         self.printable = bool(self.plain.min() >= BLANK and self.plain.max() < 0x7F)
 
-    def read(self) -> _Read:
+    def read(self) -> Read:
         layout, block = self.layout, self.block
         n = len(block.cells)
         kinds = self._kinds()
@@ -104,9 +109,10 @@ class _Block:
                     values = column if back is None else column.take(back)
                     there = columns.get(f.name)
                     columns[f.name] = values if there is None else pc.coalesce(there, values)
+        self.faults += self.bare.faults(self.plain, block.cells, kinds)
         self._locate()
         arrays = [columns[c.name] if c.name in columns else pa.nulls(n, c.type) for c in layout.schema]
-        return _Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
+        return Read(pa.RecordBatch.from_arrays(arrays, schema=layout.schema), kinds, self.findings)
 
     def _rows(self, only: tuple[str, ...], kinds: NDArray[np.int64]) -> Ints | None:
         """The rows of these record types; None for all."""

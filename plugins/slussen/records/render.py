@@ -2,7 +2,8 @@
 
 What does not fit is found, located and refused; nothing is cut unless the layout says ``truncate``, and then counted;
 nothing is replaced unless a table is declared, and then counted. Control totals are computed, and a trailer that the
-batches don't have is added. A column ``raw`` (hex) stands for whole records as they were read.
+batches don't have is added. A column ``raw`` (hex) stands for whole records as they were read; a total in one of them
+must hold.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import pyarrow as pa
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import BOM, NOTHING, Replacements, codepage
 from slussen.records.frames import check
+from slussen.records.kept import as_kept
 from slussen.records.layout import Layout
 from slussen.records.parallel import Hash, ordered
 from slussen.records.structure import Structure, kinds_of
-from slussen.records.writers import Target, Task, Writer
+from slussen.records.writers import RAW, Target, Task, Writer, kept_in
 from slussen.records.writing import SOURCE
 
 
@@ -82,8 +84,8 @@ class Rendered:
 
     def _tasks(self) -> Iterator[Task]:
         for batch in self._batches:
-            if batch.num_rows:
-                yield self._task(batch)
+            if (task := self._task(batch)).batch.num_rows:
+                yield task
         if self.structure.needs_trailer and (self.records or self.layout.file.may_be_empty):
             yield self._task(self.structure.trailer())
 
@@ -97,7 +99,9 @@ class Rendered:
                 )  # fmt: skip
             batch, kinds = batch.take(pa.array(np.flatnonzero(~unknown))), kinds[~unknown]
         first = self.records
-        batch = self.structure.fill(batch, self.findings, kinds)
+        if RAW in batch.schema.names:
+            batch = as_kept(batch, kinds, self.layout, self.page, self.frame, self.findings, first)
+        batch = self.structure.fill(batch, self.findings, kinds, kept_in(batch))
         self.records += batch.num_rows
         return Task(batch, kinds, first)
 

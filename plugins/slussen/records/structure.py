@@ -154,14 +154,17 @@ class Structure:
             return
         column = batch.column(running.name)
         for row, value in zip(rows, values, strict=True):
-            declared = _whole(column, row, running.spec)
-            if running.total.hash:
-                value %= 10**running.spec.digits
-            if declared is not None and declared != value:
-                what = (
-                    f"{running.name} says {_shown(declared, running.spec)}, the file has {_shown(value, running.spec)}"
-                )
-                self._find(batch, row, findings, "control_total", what, running.spec)
+            self._holds(running, batch, row, _whole(column, row, running.spec), value, findings)
+
+    def _holds(
+        self, running: _Running, batch: pa.RecordBatch, row: int, declared: int | None, value: int, findings: Findings
+    ) -> None:
+        """Is the total that a record says what it must be?"""
+        if running.total.hash:
+            value %= 10**running.spec.digits
+        if declared is not None and declared != value:
+            what = f"{running.name} says {_shown(declared, running.spec)}, the file has {_shown(value, running.spec)}"
+            self._find(batch, row, findings, "control_total", what, running.spec)
 
     def _values(self, running: _Running, batch: pa.RecordBatch, kinds: Kinds) -> tuple[list[int], list[int]]:
         """The rows that bear the total, and what it is there; goes on counting."""
@@ -218,11 +221,25 @@ class Structure:
 
     # --- on writing
 
-    def fill(self, batch: pa.RecordBatch, findings: Findings, kinds: Kinds) -> pa.RecordBatch:
-        """The same records, with the totals that are now known; one that its field has no room for is a finding."""
+    def fill(
+        self, batch: pa.RecordBatch, findings: Findings, kinds: Kinds, kept: Bools | None = None
+    ) -> pa.RecordBatch:
+        """The same records, with the totals that are now known; one that its field has no room for is a finding.
+
+        Rows that are ``kept`` as they were read keep their totals too: one that doesn't hold is a finding.
+        """
+        if batch.num_rows == 0:
+            return batch
         self._relations(batch, kinds, findings)
         for running in self._running:
             rows, values = self._values(running, batch, kinds)
+            if kept is not None:
+                for row, value in zip(rows, values, strict=True):
+                    if kept[row]:
+                        declared = _whole(batch.column(running.name), row, running.spec)
+                        self._holds(running, batch, row, declared, value, findings)
+                values = [v for r, v in zip(rows, values, strict=True) if not kept[r]]
+                rows = [r for r in rows if not kept[r]]
             if rows:
                 room = min(running.spec.digits, LONGEST)
                 known = [v % 10**running.spec.digits if running.total.hash else v for v in values]

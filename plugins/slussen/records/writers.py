@@ -14,7 +14,7 @@ from slussen.records.codepages import Codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
-from slussen.records.letters import Ints
+from slussen.records.letters import Bools, Ints
 from slussen.records.notation import FieldSpec
 
 RAW = "raw"  # a column of records as they were read, in hex
@@ -53,6 +53,12 @@ class Done:
     counts: Counter[str] = field(default_factory=Counter)
 
 
+def kept_in(batch: pa.RecordBatch) -> Bools:
+    """Which rows have their record as it was read?"""
+    there = batch.column(RAW).is_valid() if RAW in batch.schema.names else np.zeros(batch.num_rows, np.bool_)
+    return np.asarray(there)
+
+
 class Writer:
     """What writes one kind of layout."""
 
@@ -89,16 +95,20 @@ class Faults:
             else np.arange(first + 1, first + task.batch.num_rows + 1)
         )
         self.kinds = task.batch.column("record_type")
+        self.fixed = writer.layout.kind == "fixed"
+        self.kept = kept_in(task.batch) if self.fixed else None  # those are not written from their fields
 
     def add(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
-        fixed = self.writer.layout.kind == "fixed"
+        fixed = self.fixed
         width = self.writer.layout.longest + len(ENDS[self.writer.frame]) if fixed else 0
         within = fault.within if fault.within is not None else [None] * len(fault.rows)
         for row, place in zip(fault.rows.tolist(), within, strict=True):
+            row = int(rows[row]) if rows is not None else row
+            if self.kept is not None and self.kept[row]:
+                continue
             if self.done.full:
                 self.done.count(fault.rule, 1)
                 continue
-            row = int(rows[row]) if rows is not None else row
             column = (int(f.at) if fixed else 1) + (int(place) if place is not None else 0)
             self.done.add(
                 Finding(

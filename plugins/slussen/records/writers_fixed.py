@@ -18,7 +18,7 @@ from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, translated
 from slussen.records.notation import FieldSpec
 from slussen.records.structure import kinds_of
-from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
+from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer, kept_in
 
 BIGGEST = 32_756  # bytes of records in a block of the mainframe's, after its descriptor
 
@@ -34,12 +34,14 @@ class FixedWriter(Writer):
 
     def write(self, task: Task) -> Done:
         cells, findings, counts = self.cells(task)
-        data = cells.tobytes()
-        if self.layout.varies or self.frame in ("rdw", "vb"):
-            data = self._ragged(cells, task.kinds)
-        if RAW in task.batch.schema.names:
-            data = self._as_read(data, task.batch.column(RAW), cells.shape[1])
-        return Done(data, findings, counts)
+        kept = kept_in(task.batch)
+        if not kept.any() and not self.layout.varies and self.frame not in ("rdw", "vb"):
+            return Done(cells.tobytes(), findings, counts)
+        sizes = np.array([self.layout.length_of(r) for r in self.names])[task.kinds]
+        records = [cells[k, :size].tobytes() for k, size in enumerate(sizes.tolist())]
+        for row in np.flatnonzero(kept).tolist():
+            records[row] = bytes.fromhex(task.batch.column(RAW)[row].as_py())
+        return Done(self._framed(records), findings, counts)
 
     def cells(self, task: Task) -> tuple[Bytes, Findings, Counter[str]]:
         """A batch's records in the encoding, ``(n, longest and line end)``; what was wrong; what was cut or replaced.
@@ -108,12 +110,10 @@ class FixedWriter(Writer):
             minus = np.where(written.negative, ord("-"), ord(" ")).astype(np.uint8)[:, None]
             _put(out, rows, int(sign.at) - 1, minus)
 
-    def _ragged(self, out: Bytes, kinds: Ints) -> bytes:
-        """Records of several lengths, or with their descriptors."""
-        sizes = np.array([self.layout.length_of(r) for r in self.names])[kinds]
-        end = out[:, self.layout.longest :].tobytes()[: len(ENDS[self.frame])]
-        records = [out[k, :size].tobytes() for k, size in enumerate(sizes.tolist())]
+    def _framed(self, records: list[bytes]) -> bytes:
+        """Records of any length with their line ends or descriptors."""
         if self.frame not in ("rdw", "vb"):
+            end = self.letters(ENDS[self.frame].decode())
             return b"".join(r + end for r in records)
         described = [(len(r) + 4).to_bytes(2, "big") + b"\0\0" + r for r in records]
         if self.frame == "rdw":
@@ -133,16 +133,6 @@ class FixedWriter(Writer):
         done = (self._size + 4).to_bytes(2, "big") + b"\0\0" + b"".join(self._block)
         self._block, self._size = [], 0
         return done
-
-    def _as_read(self, data: bytes, raw: pa.Array, width: int) -> bytes:
-        """Records whose own bytes were kept, with these."""
-        if raw.null_count == len(raw):
-            return data
-        end = ENDS[self.frame] if not self.page.ebcdic else self.letters(ENDS[self.frame].decode())
-        return b"".join(
-            bytes.fromhex(kept) + end if kept else data[k * width : (k + 1) * width]
-            for k, kept in enumerate(raw.to_pylist())
-        )
 
 
 def _empty(column: pa.Array) -> Bools:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slussen.records import forms
 from slussen.records.alike import Alike
 from slussen.records.amounts import MINUS, PLUS, ZERO, zones
-from slussen.records.cells import known
+from slussen.records.cells import known, no_identities, other_than_digits
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Fault
 from slussen.records.letters import (
@@ -39,11 +39,12 @@ from slussen.records.letters import (
     unscaled,
 )
 from slussen.records.moments import calendar
-from slussen.records.notation import LONGEST, NUMBERS, FieldSpec
+from slussen.records.notation import LONGEST, NUMBERS, FieldSpec, arrow_type
 
 WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
 FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
+EARLIEST, LATEST = (int(np.datetime64(d).astype(np.int64)) for d in ("0001-01-01", "9999-12-31"))  # that can be said
 
 
 @dataclass
@@ -100,11 +101,10 @@ def _blank(fields: Alike, written: Written, missing: Bools, page: Codepage) -> N
 
 
 def _nothing(f: FieldSpec, page: Codepage) -> Bytes:
-    """How nothing is written, in plain bytes."""
-    if f.usage == "packed":
-        return _own(np.frombuffer(bytes(f.length - 1) + (b"\x0f" if f.sign == "none" else b"\x0c"), np.uint8), page)
-    if f.usage == "binary":
-        return _own(np.zeros(f.length, np.uint8), page)
+    """How nothing is written, in plain bytes: a number as its zero is, unless it is blank."""
+    if f.type in NUMBERS and (f.zeros or f.usage != "display"):
+        cells, _, _ = _number(f, pa.array([0], pa.int64()).cast(arrow_type(f)), page)
+        return cells[0]
     fill = "0" if f.zeros else " " if f.type in NUMBERS else f.pad
     return np.full(f.length, ord(fill), np.uint8)
 
@@ -130,13 +130,11 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
     if highest >= 0x80 and (second := _c1(flat)).any():
         _place(faults, "control_character", "a control character in a text", column, second)
-    if f.type == "digits" and flat.size and ((flat - np.uint8(ZERO)) > 9).any():
-        other = (flat - np.uint8(ZERO)) > 9
-        if f.check:  # an interim number has a letter
-            other &= ~((flat >= ord("J")) & (flat <= ord("X")))
-        rows = np.unique(owners(offsets_of(column), np.flatnonzero(other)))
-        if len(rows):
-            faults.append(Fault("not_a_number", "a field of digits holds something else", rows))
+    if f.type == "digits" and flat.size:
+        other_than_digits(f, flat, offsets_of(column), faults)
+    if f.check:
+        empty = np.asarray(pc.equal(pc.ascii_trim(column, "0") if f.zeros else column, ""))
+        no_identities(f, flat, offsets_of(column), empty, faults)
     if f.codes and f.type != "boolean":
         unknown = ~known(f, column, flat)
         if unknown.any():
@@ -375,6 +373,9 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
         cells[:, place] = ord(letter)
     parts = _parts(days, within)
     spans = forms.parts(f.shape)
+    outside = (days < EARLIEST) | (days > LATEST) | (within < 0) | (within >= 86400)
+    if outside.any():
+        faults.append(Fault("not_a_date", f"a {f.type} that {f.shape} cannot say", np.flatnonzero(outside)))
     if "YY" in spans:
         outside = parts["YYYY"] != parts["YY"] + np.where(parts["YY"] < f.century, 2000, 1900)
         if outside.any():

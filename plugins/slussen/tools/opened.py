@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -36,13 +39,38 @@ def opened(path: Path, layout: str, encoding: str = "", frame: str = "") -> Open
     Raises:
         CallError: there is no such file, layout, encoding or frame.
     """
-    if not path.is_file():
-        raise CallError(f"there is no file {path}")
+    path = readable(path)
     found = layouts.load(layout)
     frame = frame or found.file.usual.frame
     if frame not in ENDS:
         raise CallError(f"unknown frame {frame!r}: one of {', '.join(ENDS)}")
     return Opened(path, found, codepage(encoding or found.file.usual.encoding).name, frame)
+
+
+_spooled: list[BinaryIO] = []  # what came by a pipe
+
+
+def readable(path: Path) -> Path:
+    """A file that can be read more than once; what comes by a pipe, or as ``-``, goes into one without a name.
+
+    Raises:
+        CallError: there is none, or it is a directory.
+    """
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise CallError(f"{path} is a directory: name a file in it")
+    if str(path) != "-" and not path.exists():
+        raise CallError(f"there is no file {path}")
+    spooled = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process is, and then nothing is left
+    try:
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
+            shutil.copyfileobj(stream, spooled)
+        spooled.flush()
+    except OSError as error:
+        raise CallError(f"{path}: {error.strerror}") from None
+    _spooled.append(spooled)
+    return Path(f"/proc/self/fd/{spooled.fileno()}")
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from slussen.errors import CallError, Findings
+from slussen.errors import Findings
 from slussen.records import layout as layouts
 from slussen.records.codepages import EBCDIC, codepage
 from slussen.records.detect import guess, verdict
 from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
-from slussen.tools.opened import reading
+from slussen.tools.opened import readable, reading
 
 SAMPLE = 256 << 10
 MANY = 50  # lines that are looked at
@@ -45,8 +45,7 @@ def propose(path: Path) -> list[Proposal]:
     Raises:
         CallError: there is no such file.
     """
-    if not path.is_file():
-        raise CallError(f"there is no file {path}")
+    path = readable(path)
     with reading(path) as stream:
         data = stream.read(SAMPLE)
     size = path.stat().st_size

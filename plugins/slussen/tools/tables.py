@@ -7,6 +7,7 @@ and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -18,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import CallError, Findings
+from slussen.records.bare import bare
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW
 from slussen.records.writers_fixed import as_written
-from slussen.tools.opened import Opened
+from slussen.tools.opened import Opened, readable, reading
 
 KINDS = ("csv", "jsonl", "parquet")
 PLACES = ("record_no", "byte_offset")  # where a record stood: told, and not read back
@@ -82,19 +84,34 @@ class Table:
         if (kinds < 0).any():  # of no type that could be written
             known = np.flatnonzero(kinds >= 0)
             batch, kinds, own = batch.take(pa.array(known)), kinds[known], [own[k] for k in known.tolist()]
-        if not own:
+        if not own or self.findings.total > len(self.findings.kept):  # no longer known which values are wrong
             return
         there = np.frombuffer(b"".join(o.ljust(layout.longest, b"\0") for o in own), np.uint8)
         differ = there.reshape(-1, layout.longest) != as_written(batch, layout, self.file.encoding)
         if not differ.any():
             return
-        names = list(layout.records)
-        for f in layout.fields:
-            rows = differ[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
-            if f.only:
-                rows &= np.isin(kinds, [names.index(t) for t in f.only])
-            if n := int(rows.sum()):
-                self.uncanonical[f.name] += n
+        wrong = self._wrong(batch)
+        for number, kind in enumerate(layout.records):
+            rows = np.flatnonzero((kinds == number) & differ.any(axis=1))
+            if not len(rows):
+                continue
+            mine = differ[rows]
+            others = [f for f in bare(layout, kind) if f.only and kind not in f.only]
+            named = [(f.name, f) for f in layout.of(kind)] + [(f"{f.name} (not on {kind})", f) for f in others]
+            for name, f in named:
+                odd = mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
+                odd[np.isin(rows, wrong.get(f.name, []))] = False
+                if n := int(odd.sum()):
+                    self.uncanonical[name] += n
+
+    def _wrong(self, batch: pa.RecordBatch) -> dict[str, list[int]]:
+        """Rows with findings, by field: what cannot be read is not written in any way."""
+        rows = {number: row for row, number in enumerate(batch.column("record_no").to_pylist())}
+        found: dict[str, list[int]] = {}
+        for f in self.findings:
+            if f.record in rows:
+                found.setdefault(f.field, []).append(rows[f.record])
+        return found
 
 
 # --- out
@@ -168,16 +185,37 @@ def read(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
     Raises:
         CallError: it isn't CSV, JSON lines or Parquet, or has a column that the layout lacks.
     """
-    kind = path.suffix.lstrip(".").lower()
+    file = readable(path)
+    kind = path.suffix.lstrip(".").lower() if file is path else _looks_like(file)
     if kind not in KINDS:
         raise CallError(f"{path.name}: what is it? Name it .csv, .jsonl or .parquet")
-    if not path.is_file():
-        raise CallError(f"there is no file {path}")
     number = 0
-    readers = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
-    for batch in readers[kind](path):
+    for batch in _batches(file, kind, path.name):
         yield _typed(batch, layout, number, path)
         number += batch.num_rows
+
+
+def _batches(file: Path, kind: str, name: str) -> Iterator[pa.RecordBatch]:
+    """The table as it is. What Arrow says against it quotes the row that it stumbled over: only the place is told."""
+    try:
+        if kind == "jsonl":
+            yield from _read_jsonl(file, name)
+        else:
+            yield from (_read_csv if kind == "csv" else _read_parquet)(file)
+    except (pa.lib.ArrowException, OSError) as error:
+        said = str(error)
+        row = re.search(r"Row #(\d+)", said)
+        columns = re.search(r"Expected (\d+) columns, got (\d+)", said)
+        why = f"{columns[2]} columns where the first line has {columns[1]}" if columns else f"it is no sound {kind}"
+        why = "it is not UTF-8" if "UTF8" in said else why
+        raise CallError(f"{name}: {f'row {row[1]}: ' if row else ''}{why}") from None
+
+
+def _looks_like(file: Path) -> str:
+    """What a stream without a name is, by its beginning."""
+    with reading(file) as stream:
+        start = stream.read(4)
+    return "parquet" if start == b"PAR1" else "jsonl" if start[:1] == b"{" else "csv"
 
 
 def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
@@ -185,32 +223,45 @@ def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
 
     if path.stat().st_size == 0:
         return
-    with csv.open_csv(path) as reader:
+    parsing = csv.ParseOptions(newlines_in_values=True)
+    serial = csv.ReadOptions(use_threads=False)  # with threads it doesn't know its row's number
+    with csv.open_csv(path, serial, parsing) as reader:
         names = reader.schema.names
     options = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True,
         null_values=[""],
     )  # fmt: skip
-    with csv.open_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+    with csv.open_csv(path, serial, parsing, options) as reader:
         yield from reader
 
 
-def _read_jsonl(path: Path) -> Iterator[pa.RecordBatch]:
+def _read_jsonl(path: Path, name: str) -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for n, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise CallError(f"{path.name}: line {n} is no JSON") from None
-            if not isinstance(row, dict):
-                raise CallError(f"{path.name}: line {n} is no object")
-            rows.append(row)
+            rows.append(_object(line, f"{name}: line {n}"))
             if len(rows) == 10_000:
                 yield _of_rows(rows)
                 rows = []
     if rows:
         yield _of_rows(rows)
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+        row = json.loads(text)
+        if "\\u" in text:  # half a letter can be written so, and nothing else can hold it
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CallError(f"{where}: byte {line[error.start]:02x} at {error.start + 1} is no UTF-8") from None
+    except UnicodeEncodeError:
+        raise CallError(f"{where} has half a letter (a lone surrogate)") from None
+    except (ValueError, RecursionError):
+        raise CallError(f"{where} is no JSON") from None
+    if not isinstance(row, dict):
+        raise CallError(f"{where} is no object")
+    return row
 
 
 def _of_rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -236,6 +287,8 @@ def _typed(batch: pa.RecordBatch, layout: Layout, number: int, path: Path) -> pa
     known = {*layout.schema.names, RAW}
     if unknown := [name for name in batch.schema.names if name not in known]:
         raise CallError(f"{path.name}: columns that {layout.name} doesn't have: {', '.join(unknown)}")
+    if twice := [name for name, count in Counter(batch.schema.names).items() if count > 1]:
+        raise CallError(f"{path.name}: columns that are there twice: {', '.join(twice)}")
     columns = []
     for column in layout.schema:
         if column.name == "record_no":
@@ -248,7 +301,9 @@ def _typed(batch: pa.RecordBatch, layout: Layout, number: int, path: Path) -> pa
             values = _of_type(batch.column(column.name), column, number, path)
         columns.append(values)
     made = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
-    return made.append_column(RAW, batch.column(RAW)) if RAW in batch.schema.names else made
+    if RAW not in batch.schema.names:
+        return made
+    return made.append_column(RAW, _of_type(batch.column(RAW), pa.field(RAW, pa.string()), number, path))
 
 
 def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.Array:
@@ -258,15 +313,15 @@ def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.
         values = values.dictionary_decode()
     try:
         return _cast_to(values, column.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.lib.ArrowException:
         for row, value in enumerate(values):
             try:
                 _cast_to(pa.array([value.as_py()], values.type), column.type)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            except pa.lib.ArrowException:
                 raise CallError(
                     f"{path.name}: record {number + row + 1}, field {column.name}: no {column.type}"
                 ) from None
-        raise
+        raise CallError(f"{path.name}: field {column.name}: no {column.type}") from None
 
 
 def _cast_to(values: pa.Array, kind: pa.DataType) -> pa.Array:

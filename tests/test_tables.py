@@ -1,0 +1,316 @@
+"""Tables of records (``parse`` and ``render``) where they are odd: kept bytes, changed rows, broken tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slussen.errors import CallError
+from slussen.tools import tables
+from tests.commands import runner, spoiled, written
+
+BLOCKS = """format: vb
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: fixed
+usual: {encoding: cp278, frame: vb}
+records:
+  h: {when: {kind: H}, length: 6, place: first, fields: {kind: [1, 1, text], name: [2, 5, text, {align: right}]}}
+  d: {when: {kind: D}, length: 4, fields: {kind: [1, 1, text], amount: [2, 3, integer]}}
+  t: {when: {kind: T}, length: 3, place: last, fields: {kind: [1, 1, text], n: [2, 2, integer]}}
+totals:
+  t.n: {count: d}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    return runner(monkeypatch, capfdbinary)
+
+
+def layout(folder: Path, text: str) -> Path:
+    file = folder / f"{text.split()[1]}.yaml"
+    file.write_text(text)
+    return file
+
+
+def described(*records: bytes) -> bytes:
+    return b"".join((len(r) + 4).to_bytes(2, "big") + b"\0\0" + r for r in records)
+
+
+def changed(table: Path, change: Callable[[list[Any]], Any]) -> Path:
+    """The table with its rows changed."""
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    change(rows)
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return table
+
+
+# --- records' own bytes
+
+LINES = ("HAnna ", "D001", "D 02", "T02")  # the name to the left, an amount with a blank: not as we would write them
+
+
+@pytest.fixture(params=["rdw", "vb", "lf"])
+def kept(run: Any, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path, Path, str]:
+    """A layout, a file by it, the table of it with each record's own bytes, and how its records are divided."""
+    by, file, table = layout(tmp_path, BLOCKS), tmp_path / "file", tmp_path / "t.jsonl"
+    records = [line.encode("cp037") for line in LINES]
+    data = described(*records)
+    if request.param == "vb":
+        data = described(data)
+    if request.param == "lf":
+        data = b"".join(r + b"\x25" for r in records)
+    file.write_bytes(data)
+    ran = run("parse", file, "-l", by, "--frame", request.param, "--raw", "-o", table)
+    assert ran.code == 0, ran.err
+    assert "not canonical" in ran.err
+    return by, file, table, request.param
+
+
+def test_records_that_were_kept_are_written_divided_as_the_frame_says(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, file, table, frame = kept
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_a_row_without_its_bytes_is_written_anew_among_those_that_were_kept(
+    run: Any, tmp_path: Path, kept: Any
+) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: rows[2].pop("raw"))
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes().replace(b"\xc4\x40\xf0\xf2", b"\xc4\xf0\xf0\xf2")
+
+
+def test_a_kept_total_that_no_longer_holds_is_found(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, _, table, frame = kept
+    changed(table, lambda rows: rows.pop(1))
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"control_total": 1})
+    assert not (tmp_path / "back").exists()
+    changed(table, lambda rows: [row.pop("raw") for row in rows])
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0, "and is computed anew"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("amount", 7, "raw"),
+        ("raw", "zz", "raw"),
+        ("raw", "c4f0f0", "record_length"),
+        ("raw", "c4f0f0c1", "not_a_number"),
+    ],
+)
+def test_kept_bytes_that_say_something_else_or_nothing_are_refused(
+    run: Any, tmp_path: Path, kept: Any, name: str, value: Any, rule: str
+) -> None:
+    by, _, table, frame = kept
+    changed(table, lambda rows: rows[1].update({name: value}))
+    ran = run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back", "--json")
+    assert ran.code == 1, ran.err
+    assert ran.json["counts"][rule] == 1
+    assert all(f["record"] == 2 for f in ran.json["findings"])
+
+
+def test_rows_that_have_nothing_but_their_bytes_are_written(run: Any, tmp_path: Path, kept: Any) -> None:
+    by, file, table, frame = kept
+    changed(table, lambda rows: [row.pop(k) for row in rows for k in set(row) - {"record_type", "raw"}])
+    assert run("render", table, "-l", by, "--frame", frame, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_delimited_rows_keep_their_lines_and_bad_hex_is_found(run: Any, tmp_path: Path) -> None:
+    file, table = written("ergo", tmp_path), tmp_path / "t.jsonl"
+    assert run("parse", file, "-l", "ergo", "--raw", "-o", table).code == 0
+    assert run("render", table, "-l", "ergo", "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+    changed(table, lambda rows: rows[0].update(raw="x"))
+    ran = run("render", table, "-l", "ergo", "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"raw": 1})
+
+
+# --- where a record's type has no field
+
+
+def heads(file: Path) -> list[int]:
+    """Where LG04's H lines begin."""
+    data = file.read_bytes()
+    return [at for at in range(0, len(data), 1906) if data[at : at + 1] == b"1"]
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "beside a field that is not canonical"])
+def test_what_stands_in_another_line_types_field_is_counted_by_its_place(run: Any, tmp_path: Path, more: bool) -> None:
+    file = written("agresso_lg04", tmp_path)
+    first, second = heads(file)[:2]
+    odd = [(first + 1, b"JUNKACCT"), (first + 204, b"9999"), (second + 1, b"X")]
+    if more:
+        odd.append((first + 209, b"       1"))  # the customer's number with blanks before it
+    ran = run("parse", spoiled(file, *odd), "-l", "agresso_lg04", "--json", "-o", tmp_path / "t.jsonl")
+    assert ran.code == 0
+    told = json.loads(ran.err)["uncanonical"]
+    assert told == {"account (not on H)": 2, "amount (not on H)": 1} | ({"apar_id": 1} if more else {})
+
+
+def test_a_filler_that_is_not_blank_is_counted(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    bad = spoiled(file, (199, b"0"))
+    ran = run("parse", bad, "-l", "a02", "--json", "-o", tmp_path / "t.jsonl")
+    assert (ran.code, json.loads(ran.err)["uncanonical"]) == (0, {"filler": 1})
+
+
+@pytest.mark.parametrize(
+    ("byte", "encoding", "rule"),
+    [(b"\x81", "cp1252", "undefined_byte"), (b"\x81", "iso8859-1", "control_character"),
+     (b"\x00", "iso8859-1", "control_character"), (b"\xff", "utf-8", "undefined_byte")],
+)  # fmt: skip
+def test_what_is_no_letter_is_a_fault_where_there_is_no_field_too(
+    run: Any, tmp_path: Path, byte: bytes, encoding: str, rule: str
+) -> None:
+    (tmp_path / "gap.yaml").write_text(GAP)
+    (tmp_path / "file").write_bytes(b"Habc  xyz\nD   12xyz\nH" + b"abc" + byte + b" xyz\n")
+    ran = run("parse", tmp_path / "file", "-l", tmp_path / "gap.yaml", "-e", encoding, "--json")
+    [found] = [f for f in json.loads(ran.err)["findings"] if f["rule"] != "wrong_encoding"]
+    assert ran.code == 1
+    assert (found["rule"], found["record"], found["field"], found["column"], found["offset"], found["byte"]) == (
+        rule, 3, "amount", 5, 24, byte.hex())  # fmt: skip
+
+
+GAP = """format: gap
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: fixed
+usual: {encoding: iso8859-1, frame: lf}
+length: 9
+records:
+  H: {when: {kind: H}}
+  D: {when: {kind: D}}
+fields:
+  kind: [1, 1, text]
+  name: [2, 3, text, {only: H}]
+  amount: [5, 2, text, {only: D}]
+  rest: [7, 3, text]
+"""
+
+
+def test_what_is_wrong_is_not_said_to_read_well(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "gap.yaml").write_text(GAP.replace("[5, 2, text", "[5, 2, integer"))
+    (tmp_path / "file").write_bytes(b"D   1xxyz\nD    2xyz\nD   03xyz\n")
+    ran = run("parse", tmp_path / "file", "-l", tmp_path / "gap.yaml", "--json")
+    told = json.loads(ran.err)
+    assert (ran.code, told["counts"], told["uncanonical"]) == (1, {"not_a_number": 1}, {"amount": 1})
+
+
+# --- from where, and to where
+
+
+def test_a_table_may_take_the_place_of_the_file_that_it_was_read_from(run: Any, tmp_path: Path) -> None:
+    file, table = written("a02", tmp_path), tmp_path / "t.jsonl"
+    assert run("parse", file, "-l", "a02", "-o", table).code == 0
+    ran = run("parse", file, "-l", "a02", "-o", file)
+    assert ran.code == 0, ran.err
+    assert "not canonical" not in ran.err
+    assert file.read_bytes() == table.read_bytes()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a02.txt", "t.jsonl"]
+
+
+def test_a_parse_that_fails_leaves_what_was_there(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, table = written("a02", tmp_path), tmp_path / "t.csv"
+    table.write_text("before")
+
+    def breaks(*_: Any) -> Any:
+        raise CallError("broken")
+
+    monkeypatch.setattr(tables.Table, "_compare", breaks)
+    assert run("parse", file, "-l", "a02", "--to", "csv", "-o", table).code == 2
+    assert table.read_text() == "before"
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a02.txt", "t.csv"]
+
+
+@pytest.fixture
+def slussen() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """The command in a shell, with what the words are called in it."""
+
+    def runs(script: str, **names: object) -> subprocess.CompletedProcess[bytes]:
+        words = {name: str(value) for name, value in names.items()}
+        slussen = f'slussen() {{ "{sys.executable}" -m slussen.cli "$@"; }}\n'
+        return subprocess.run(
+            ["bash", "-c", slussen + script], env=os.environ | words, capture_output=True, timeout=120
+        )
+
+    return runs
+
+
+def test_streams_are_read_and_written(slussen: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    ran = slussen(
+        'cat "$F" | slussen parse - -l a02 -q | slussen render - -l a02 -o - |'
+        ' slussen convert /dev/stdin - --from cp1252 --to utf-8 | tee "$O" |'
+        ' slussen convert - "$O.back" --from utf-8 --to cp1252',
+        F=file, O=tmp_path / "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out").read_bytes() == file.read_bytes().decode("cp1252").encode()
+    assert (tmp_path / "out.back").read_bytes() == file.read_bytes()
+    ran = slussen(
+        'slussen diff <(cat "$F") "$F" -l a02 &&'
+        ' slussen render <(slussen parse <(cat "$F") -l a02 --to parquet) -l a02 -o /dev/stdout | cmp - "$F"',
+        F=file,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_directory_is_called_one(run: Any, tmp_path: Path) -> None:
+    for words in (
+        ("parse", tmp_path, "-l", "a02"),
+        ("peek", tmp_path),
+        ("convert", tmp_path, "x", "--from", "cp437", "--to", "cp1252"),
+        ("render", tmp_path, "-l", "a02", "-o", tmp_path / "x"),
+    ):
+        ran = run(*words)
+        assert (ran.code, "is a directory" in ran.err) == (2, True), ran.err
+
+
+# --- tables that are none
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("t.parquet", b"PAR1 and nothing else", "no sound parquet"),
+        ("t.parquet", b"", "no sound parquet"),
+        ("t.csv", b"kind,name\nH,abc\nH,abc,def\n", "row 3: 3 columns where the first line has 2"),
+        ("t.csv", b"kind,name\nH,abc\nH,\xe5bc\n", "row 3: it is not UTF-8"),
+        ("t.csv", b"kind,kind\nH,abc\n", "there twice: kind"),
+        ("t.jsonl", b'{"kind": "H"}\n{"kind": "H", "name": "\xe5"}\n', "line 2: byte e5 at 24 is no UTF-8"),
+        ("t.jsonl", b'{"kind": "H", "name": "\\ud800"}\n', "line 1 has half a letter"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is no JSON"),
+    ],
+)
+def test_what_is_no_table_is_told_in_a_line(run: Any, tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "gap.yaml").write_text(GAP)
+    ran = run("render", tmp_path / name, "-l", tmp_path / "gap.yaml", "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert says in ran.err
+    assert ran.err.count("\n") == 1
+    assert "abc" not in ran.err
+
+
+def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"record_type": "zzz"}\n' * 3)
+    ran = run("render", tmp_path / "t.jsonl", "-l", layout(tmp_path, BLOCKS), "-o", tmp_path / "out", "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"record_type": 3})
+    assert not (tmp_path / "out").exists()
