@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,6 +114,42 @@ def test_a_layout_says_where_it_comes_from(name: str) -> None:
     layout = layouts.load(name)
     assert layout.status in ("published", "assumed")
     assert len(layout.source) > 20
+
+
+# Fields that tell of a person in whatever layout they occur: numbers, names, where and how somebody is reached, born,
+# registered, what somebody pays from, and the free texts in which anybody may be named.
+PERSONAL = re.compile(
+    r".*(personn|pnr|identitet_|fodelse|fornamn|efternamn|mellannamn|aviseringsnamn|tilltalsnamn|_name|adress|address"
+    r"|c_o|_co$|postnr|postort|zip|telefon|telephone|e_mail|postal|bank_account|foreign_acc|comp_reg|vat_reg|kund_id"
+    r"|kundnr$|anvandar|signatur|responsible|user_id|civilstand_?s?datum|avregistreringsdatum|folkbokforings"
+    r"|medborgarskap|nationalitet|invandring|fastighet|koordinat|omrade|psyksektor|huslakare|egen_referens|er_referens"
+    r"|ext_.*ref|ocr|kid$|description|long_info|short_info|message|fakturatext|feltext|markings|attention|deliv_addr)"
+    r".*|apar_id|main_apar_id|apar_id_ref|lan|kommun|forsamling|namn|place|province|text[1-4]|number|reference_1"
+)
+NOBODYS = {
+    ("agresso_cs15", "apar_id"): "a running number in the file",
+    ("novaschem", "namn"): "a subject's name",
+    ("agresso_gl07", "bank_acc_type"): "a code",
+    ("csn_report", "postnummer"): "the record's number",
+    ("csn_receipt", "postnummer"): "the record's number",
+    ("pknod", "kalla_till_omradeskoder"): "a code",
+    ("pknodplus", "kalla_till_omradeskoder"): "a code",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_that_tells_of_a_person_is_masked_in_every_layout(name: str) -> None:
+    told = {f.name for f in layouts.load(name).fields if f.staged and PERSONAL.fullmatch(f.name) and not f.private}
+    assert told - {field for layout, field in NOBODYS if layout == name} == set()
+
+
+def test_a_field_is_as_private_in_one_layout_as_in_another() -> None:
+    fields = [(n, f) for n in NAMES for f in layouts.load(n).fields if f.staged]
+    private = {f.name for n, f in fields if f.private}
+    shown = {(n, f.name) for n, f in fields if not f.private} - set(NOBODYS)
+    # Of a protected pupil the school health service's file keeps the school, the statistics office's doesn't.
+    school = {"skola", "klass", "skolenhetskod"}
+    assert {(n, field) for n, field in shown if field in private - school} == set()
 
 
 SMALL = """format: small

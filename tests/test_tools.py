@@ -62,6 +62,23 @@ def test_peek_hides_personal_data_unless_it_is_asked_for(run: Any, tmp_path: Pat
     assert {f["name"]: f["value"] for f in told["fields"]}["comp_reg_no"] == "198911222399"
 
 
+@pytest.mark.parametrize("name", ["pknod", "pknodplus"])
+def test_peek_hides_every_number_and_date_that_a_register_has_of_a_person(run: Any, tmp_path: Path, name: str) -> None:
+    layout = layouts.load(name)
+    number, born = "198911222399", "19891122"
+    row = {"record_type": "person", "returkod": "0000", "pnr_rnr": number, "fodelsedatum": born, "aktuellt_pnr": number,
+           "tidigare_identitet_1": number, "civilstandsdatum": born, "telefon_hem": born}  # fmt: skip
+    encoding, frame = layout.file.usual.encoding, layout.file.usual.frame
+    file = tmp_path / "one"
+    file.write_bytes(formats.render(layout, [row], encoding, frame)[0])
+    spelled = born.encode({"cp278": "cp500"}.get(encoding, encoding)).hex()  # digits are the same in both
+    for more in ((), ("--json",)):
+        told = run("peek", file, "-l", name, *more).out
+        assert born not in told
+        assert spelled not in told.replace(" ", "")
+    assert spelled in run("peek", file, "-l", name, "--json", "--reveal").json["hex"]
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_peek_shows_a_record_of_every_layout_and_proposes_it(run: Any, tmp_path: Path, name: str) -> None:
     file = written(name, tmp_path)

@@ -112,7 +112,8 @@ class FieldSpec(Rules):
     @property
     def private(self) -> bool:
         """Personal data, that is masked when it is shown."""
-        return self.personal or self.person or (self.protected is not None and not self.flag)
+        shown = self.flag or self.protected is None
+        return self.personal or self.person or self.relative or bool(self.check) or not shown
 
     def constant(self, record_type: str) -> str:
         """What stands in a const field on this record type."""
