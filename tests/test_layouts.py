@@ -15,6 +15,7 @@ from slussen.records import layout as layouts
 from slussen.records.notation import schema_json
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+from tests import formats as making
 
 NAMES = sorted(f.stem for f in settings.FORMATS.glob("*.yaml"))
 GOLDEN = Path(__file__).parent / "golden" / "layouts"
@@ -150,6 +151,44 @@ def test_a_field_is_as_private_in_one_layout_as_in_another() -> None:
     # Of a protected pupil the school health service's file keeps the school, the statistics office's doesn't.
     school = {"skola", "klass", "skolenhetskod"}
     assert {(n, field) for n, field in shown if field in private - school} == set()
+
+
+# The publications that put a sign into the number itself; the rest have it in a field of its own, or none at all.
+SIGNED = {
+    "agresso_gl07": "all",  # type letter N: a minus first
+    "agresso_lg04": {"amount", "cur_amount", "disc_percent", "value_1"},
+    "agresso_lg04_wide": "all",  # digits left, a minus first
+    "fronter": "all",  # our own view, never a file
+}
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if SIGNED.get(n) != "all"])
+def test_a_number_has_a_sign_only_where_the_publication_has_one(name: str) -> None:
+    numbers = [f for f in layouts.load(name).fields if f.type in ("integer", "decimal")]
+    assert {f.name for f in numbers if f.sign == "leading"} == SIGNED.get(name, set())
+
+
+def test_a_number_without_a_sign_is_refused_a_minus_both_ways() -> None:
+    layout = layouts.load("csn_report")
+    row = {"record_type": "studietid", "postnummer": 1, "atgard": "N", "personnr": "198911222399", "sekretess": "N"}
+    good, fine = making.render(layout, [row | {"omfattning": 50}], "cp278", "fixed")
+    _, refused = making.render(layout, [row | {"omfattning": -50}], "cp278", "fixed")
+    bad = good[:56] + bytes.fromhex("60") + good[57:]  # EBCDIC's minus
+    _, unread, _ = making.parse(layout, bad, "cp278", "fixed")
+    told = [[f.field for f in findings if f.field] for findings in (fine, refused, unread)]
+    assert told == [[], ["omfattning"], ["omfattning"]]
+
+
+@pytest.mark.parametrize("name", ["pknod", "pknodplus"])
+def test_an_answer_is_read_whatever_its_published_code_says(name: str) -> None:
+    layout = layouts.load(name)
+    usual = layout.file.usual
+    for code in ("0001", "0003", "0019", "0127", "0160", "0308", "9999"):
+        row = {"record_type": "person", "returkod": code, "pnr_rnr": "198911222399"}
+        data, refused = making.render(layout, [row], usual.encoding, usual.frame)
+        assert not refused
+        assert not making.parse(layout, data, usual.encoding, usual.frame)[1]
+    assert making.render(layout, [row | {"returkod": "0128"}], usual.encoding, usual.frame)[1]
 
 
 SMALL = """format: small
