@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from slussen.errors import CallError
 from slussen.records import layout as layouts
 from slussen.tools import document
+from slussen.tools.copybook import layout_of
 from tests import formats
 from tests.commands import runner, spoiled, written
 
@@ -342,6 +345,29 @@ def test_a_copybook_imports_and_its_record_reads_by_hand(run: Any, tmp_path: Pat
         ("05 A PIC 9(19).", "19 digits"),
         ("05 A PIC X(3)", "no full stop"),
         ("FIVE A PIC X.", "level number"),
+        ("05 A PIC 9 OCCURS ZZ TIMES.", "line 2: A occurs ZZ times"),
+        ("05 A PIC 9 OCCURS 1 TO 5 TIMES.", "a varying number of times"),
+        ("COPY OTHERS.", "line 2: COPY fetches another copybook"),
+        ("05 A PIC S9(4) COMP SYNC.", "slack bytes"),
+        ("05 A PIC 9(4) BLANK WHEN ZERO.", "BLANK WHEN ZERO"),
+        ("05 A PIC 9(4) JUSTIFIED RIGHT.", "JUSTIFIED"),
+        ("05 A PIC 9(4)P(3).", "a picture with P"),
+        ("05 A PIC X(4)Q.", "a picture that is not understood"),
+        ("05 A PIC S9(4)X.", "a picture that is not understood"),
+        ("05 A PIC X(4) COMP-3.", "its picture no number"),
+        ("05 A PIC X(4) COMP-X.", "is COMP-X"),
+        ("05 A PIC X(4) VOLATILE.", "is VOLATILE"),
+        ("05 A PIC X. 66 B RENAMES A.", "level 66"),
+        ("05 A PIC X. 77 B PIC X.", "level 77"),
+        ("05 A PIC X. 05 B REDEFINES C PIC X.", "B redefines C"),
+        ("05 A PIC X. 05 B REDEFINES A PIC XX.", "longer than A"),
+        ("05 A. 10 B PIC X. 07 C PIC X.", "C is on level 07"),
+        ("05 A PIC X. 88 B VALUE 'A' THRU 'I'.", "order of letters"),
+        ("05 A PIC 9(5). 88 B VALUE 0 THRU 99999.", "more than 1,000 values"),
+        ("05 A PIC 9. 88 B VALUE 12.", "longer than A"),
+        ("05 A PIC S9(3) COMP-3. 88 B VALUE 1.", "named values"),
+        ("05 A COMP-3. 10 B PIC 9(3). 88 C VALUE 1.", "named values"),
+        ("05 A PIC X VALUE 'B.", "a literal has no end"),
     ],
 )
 def test_what_a_layout_cannot_say_is_refused_with_its_line(run: Any, tmp_path: Path, line: str, complaint: str) -> None:
@@ -350,3 +376,59 @@ def test_what_a_layout_cannot_say_is_refused_with_its_line(run: Any, tmp_path: P
     ran = run("layout", "import-copybook", book)
     assert ran.code == 2
     assert complaint in ran.err
+
+
+@pytest.mark.parametrize("mark", ["-", "D"])
+def test_a_line_that_continues_another_or_is_for_debugging_is_refused(run: Any, tmp_path: Path, mark: str) -> None:
+    book = tmp_path / "b.cpy"
+    book.write_text(f"000100 01  R.\n000200     05  A PIC X(3).\n000300{mark}    05  B PIC X(3).\n")
+    ran = run("layout", "import-copybook", book)
+    assert ran.code == 2
+    assert "line 3" in ran.err
+
+
+def imported(text: str) -> list[tuple[str, int, int, str]]:
+    fields = layouts.of_text(layout_of(f"01 R.\n{text}\n", "r")).fields
+    return [(f.name, int(f.at), f.length, f.sign if f.usage == "display" else f.usage) for f in fields]
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("05 A PIC 9(5) VALUE ZERO COMP-3.", [("a", 1, 3, "packed")]),
+        ("05 A PIC X(2) VALUE SPACES OCCURS 2. 05 B PIC X.",
+         [("a_1", 1, 2, "leading"), ("a_2", 3, 2, "leading"), ("b", 5, 1, "leading")]),
+        ("05 A USAGE COMP-3. 10 B. 15 C PIC S9(5).", [("c", 1, 3, "packed")]),
+        ("05 A SIGN IS LEADING SEPARATE CHARACTER. 10 B. 15 C PIC S9(5).", [("c", 1, 6, "leading")]),
+        ("05 A PIC S9(5) SIGN TRAILING SEPARATE. 05 B PIC S9.", [("a", 1, 6, "trailing"), ("b", 7, 1, "overpunched")]),
+        ("05 A PIC Z(3)9B00,99CR. 05 B PIC -(4)9.99.", [("a", 1, 12, "leading"), ("b", 13, 8, "leading")]),
+        ("05 A PIC X(2) OCCURS 2 TIMES ASCENDING KEY IS K INDEXED BY I J VALUE ALL '*.'.",
+         [("a_1", 1, 2, "leading"), ("a_2", 3, 2, "leading")]),
+        ("EJECT\n05 A PIC 9(4) COMP-5.\nSKIP1.\n05 NO PIC 9.", [("a", 1, 2, "binary"), ("no", 3, 1, "none")]),
+    ],
+)  # fmt: skip
+def test_every_clause_of_a_copybook_counts_wherever_it_stands(text: str, fields: list[Any]) -> None:
+    assert imported(text) == fields
+
+
+def test_a_copybook_without_a_record_of_its_own_is_one_record() -> None:
+    assert [f.name for f in layouts.of_text(layout_of("05 A PIC X.\n05 B PIC X.\n", "r")).fields] == ["a", "b"]
+
+
+def test_named_values_are_codes_as_their_field_has_them() -> None:
+    text = "05 A PIC 99. 88 LOW VALUES ARE 1 THRU 5, 9. 88 FIRST-ONE VALUE 1. 05 B PIC X(3). 88 C VALUE 'X, Y' 'O''K'."
+    with pytest.raises(CallError, match="longer than B"):
+        imported(text)
+    made = layouts.of_text(layout_of(f"01 R.\n{text.replace('X, Y', 'X,Y')}\n", "r"))
+    a, b = made.fields
+    assert a.codes == ("01", "02", "03", "04", "05", "09")
+    assert dict(a.values)["01"] == "low / first_one"
+    assert b.codes == ("X,Y", "O'K")
+
+
+def test_a_redefinition_within_a_redefinition_stands_in_its_own_record_type() -> None:
+    text = layout_of(
+        "01 R.\n05 A PIC X(4).\n05 B REDEFINES A.\n10 C PIC X(4).\n10 D REDEFINES C PIC 9(3).\n05 E PIC X.\n", "r"
+    )
+    told = {name: [*spec["fields"]] for name, spec in yaml.safe_load(text)["records"].items()}
+    assert told == {"r": ["a", "e"], "r_b": ["c", "e"], "r_d": ["d", "filler_1", "e"]}
