@@ -269,6 +269,11 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
         (("kind: fixed", "kind: delimited"), "needs its separator"),
         (("kind: fixed", "kind: tagged"), "no code of five digits"),
         (("[1, 4, integer]", "[1, 1, integer, {sign: trailing}]"), "no room for a digit and its sign"),
+        (("number: [1, 4", "record_no: [1, 4"), "small.yaml:13: record_no is a name of the engine's own"),
+        (("number: [1, 4", "record_type: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "byte_offset: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "group_no: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "raw: [1, 4"), "a name of the engine's own"),
     ],
 )
 def test_a_wrong_layout_is_refused_with_file_line_and_reason(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -270,11 +272,51 @@ def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path:
     assert [i["integration"] for i in same] == ["f102", "f29", "agresso_cs15.txt"]
     assert same[-1]["records"] == 30
     assert not same[-1]["changes"], same[-1]
-    changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, filler", text)  # as if it had become a field since
+    changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, const, {value: SEK}", text)  # a field since
     old.write_text(changed, encoding="utf-8")
     told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[-1]
     assert told["changes"]
     assert set(told["fields"]) == {"currency"}
+    assert told["fields"]["currency"] == told["records_changed"] == 30
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_layout_that_has_not_changed_changes_nothing(run: Any, tmp_path: Path, name: str) -> None:
+    file = written(name, tmp_path)
+    old = layouts.settings.FORMATS / f"{name}.yaml"
+    told = run("layout", "impact", name, "--old", old, "--payload", file, "--json").json[-1]
+    assert told["records"]
+    assert (told["changes"], told["fields"], told["unread"]) == (False, {}, {})
+
+
+def test_a_payload_in_another_form_than_the_layout_writes_is_no_change(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("agresso_gl07")
+    row = {"record_type": "voucher", "batch_id": "B", "interface": "BI", "voucher_type": "HL", "trans_type": "GL",
+           "client": "ST", "tax_code": "0", "currency": "SEK", "amount": Decimal("12.50"),
+           "voucher_date": date(2026, 1, 12)}  # fmt: skip
+    data, refused = formats.render(layout, [row], "iso8859-1")
+    assert not refused
+    file, old = tmp_path / "g.txt", layouts.settings.FORMATS / "agresso_gl07.yaml"
+    file.write_bytes(data.replace(b"0" * 16 + b"1250", b" " * 16 + b"1250"))
+    assert file.read_bytes() != data
+    told = run("layout", "impact", "agresso_gl07", "--old", old, "--payload", file, "--json").json[-1]
+    assert not told["changes"]
+
+
+def test_layout_impact_says_that_a_payload_cannot_be_read_or_had(
+    run: Any, tmp_path: Path, cs15: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUSSEN_DATABASE", "host=127.0.0.1 port=1 connect_timeout=1")
+    old = layouts.settings.FORMATS / "agresso_cs15.yaml"
+    none = run("layout", "impact", "agresso_cs15", "--old", old)
+    assert none.code == 2
+    assert "the last payloads of f102, f29 could not be had" in none.err
+    file = tmp_path / "other.txt"
+    file.write_bytes(b"x" * 900)
+    ran = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", file)
+    assert ran.code == 1
+    assert "no change" not in ran.out
+    assert run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15).code == 0
 
 
 COPYBOOK = """

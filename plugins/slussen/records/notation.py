@@ -20,6 +20,8 @@ Frame = Literal["fixed", "lf", "crlf", "rdw", "vb"]
 NUMBERS = ("integer", "decimal")
 MOMENTS = ("date", "time", "timestamp")
 SIGNS = ("leading", "trailing", "none", "overpunched", "zoned")
+PLACE = ("record_no", "byte_offset", "group_no")  # where a record stands: columns of a batch beside its fields
+RESERVED = (*PLACE, "record_type", "raw")  # what the tools' tables say of a record; no field's name
 LONGEST = 18  # digits that a number has at most: what 64 bits hold
 
 
