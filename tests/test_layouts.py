@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from slussen.records import layout as layouts
 from slussen.records.notation import schema_json
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+from tests import formats as making
 
 NAMES = sorted(f.stem for f in settings.FORMATS.glob("*.yaml"))
 GOLDEN = Path(__file__).parent / "golden" / "layouts"
@@ -115,6 +117,80 @@ def test_a_layout_says_where_it_comes_from(name: str) -> None:
     assert len(layout.source) > 20
 
 
+# Fields that tell of a person in whatever layout they occur: numbers, names, where and how somebody is reached, born,
+# registered, what somebody pays from, and the free texts in which anybody may be named.
+PERSONAL = re.compile(
+    r".*(personn|pnr|identitet_|fodelse|fornamn|efternamn|mellannamn|aviseringsnamn|tilltalsnamn|_name|adress|address"
+    r"|c_o|_co$|postnr|postort|zip|telefon|telephone|e_mail|postal|bank_account|foreign_acc|comp_reg|vat_reg|kund_id"
+    r"|kundnr$|anvandar|signatur|responsible|user_id|civilstand_?s?datum|avregistreringsdatum|folkbokforings"
+    r"|medborgarskap|nationalitet|invandring|fastighet|koordinat|omrade|psyksektor|huslakare|egen_referens|er_referens"
+    r"|ext_.*ref|ocr|kid$|description|long_info|short_info|message|fakturatext|feltext|markings|attention|deliv_addr)"
+    r".*|apar_id|main_apar_id|apar_id_ref|lan|kommun|forsamling|namn|place|province|text[1-4]|number|reference_1"
+)
+NOBODYS = {
+    ("agresso_cs15", "apar_id"): "a running number in the file",
+    ("novaschem", "namn"): "a subject's name",
+    ("agresso_gl07", "bank_acc_type"): "a code",
+    ("csn_report", "postnummer"): "the record's number",
+    ("csn_receipt", "postnummer"): "the record's number",
+    ("pknod", "kalla_till_omradeskoder"): "a code",
+    ("pknodplus", "kalla_till_omradeskoder"): "a code",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_that_tells_of_a_person_is_masked_in_every_layout(name: str) -> None:
+    told = {f.name for f in layouts.load(name).fields if f.staged and PERSONAL.fullmatch(f.name) and not f.private}
+    assert told - {field for layout, field in NOBODYS if layout == name} == set()
+
+
+def test_a_field_is_as_private_in_one_layout_as_in_another() -> None:
+    fields = [(n, f) for n in NAMES for f in layouts.load(n).fields if f.staged]
+    private = {f.name for n, f in fields if f.private}
+    shown = {(n, f.name) for n, f in fields if not f.private} - set(NOBODYS)
+    # Of a protected pupil the school health service's file keeps the school, the statistics office's doesn't.
+    school = {"skola", "klass", "skolenhetskod"}
+    assert {(n, field) for n, field in shown if field in private - school} == set()
+
+
+# The publications that put a sign into the number itself; the rest have it in a field of its own, or none at all.
+SIGNED = {
+    "agresso_gl07": "all",  # type letter N: a minus first
+    "agresso_lg04": {"amount", "cur_amount", "disc_percent", "value_1"},
+    "agresso_lg04_wide": "all",  # digits left, a minus first
+    "fronter": "all",  # our own view, never a file
+}
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if SIGNED.get(n) != "all"])
+def test_a_number_has_a_sign_only_where_the_publication_has_one(name: str) -> None:
+    numbers = [f for f in layouts.load(name).fields if f.type in ("integer", "decimal")]
+    assert {f.name for f in numbers if f.sign == "leading"} == SIGNED.get(name, set())
+
+
+def test_a_number_without_a_sign_is_refused_a_minus_both_ways() -> None:
+    layout = layouts.load("csn_report")
+    row = {"record_type": "studietid", "postnummer": 1, "atgard": "N", "personnr": "198911222399", "sekretess": "N"}
+    good, fine = making.render(layout, [row | {"omfattning": 50}], "cp278", "fixed")
+    _, refused = making.render(layout, [row | {"omfattning": -50}], "cp278", "fixed")
+    bad = good[:56] + bytes.fromhex("60") + good[57:]  # EBCDIC's minus
+    _, unread, _ = making.parse(layout, bad, "cp278", "fixed")
+    told = [[f.field for f in findings if f.field] for findings in (fine, refused, unread)]
+    assert told == [[], ["omfattning"], ["omfattning"]]
+
+
+@pytest.mark.parametrize("name", ["pknod", "pknodplus"])
+def test_an_answer_is_read_whatever_its_published_code_says(name: str) -> None:
+    layout = layouts.load(name)
+    usual = layout.file.usual
+    for code in ("0001", "0003", "0019", "0127", "0160", "0308", "9999"):
+        row = {"record_type": "person", "returkod": code, "pnr_rnr": "198911222399"}
+        data, refused = making.render(layout, [row], usual.encoding, usual.frame)
+        assert not refused
+        assert not making.parse(layout, data, usual.encoding, usual.frame)[1]
+    assert making.render(layout, [row | {"returkod": "0128"}], usual.encoding, usual.frame)[1]
+
+
 SMALL = """format: small
 title: A small format
 version: 1
@@ -193,6 +269,11 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
         (("kind: fixed", "kind: delimited"), "needs its separator"),
         (("kind: fixed", "kind: tagged"), "no code of five digits"),
         (("[1, 4, integer]", "[1, 1, integer, {sign: trailing}]"), "no room for a digit and its sign"),
+        (("number: [1, 4", "record_no: [1, 4"), "small.yaml:13: record_no is a name of the engine's own"),
+        (("number: [1, 4", "record_type: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "byte_offset: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "group_no: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "raw: [1, 4"), "a name of the engine's own"),
     ],
 )
 def test_a_wrong_layout_is_refused_with_file_line_and_reason(

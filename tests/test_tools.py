@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from slussen.errors import CallError
 from slussen.records import layout as layouts
 from slussen.tools import document
+from slussen.tools.copybook import layout_of
 from slussen.tools.ruler import masked
 from tests import formats
 from tests.commands import runner, spoiled, written
@@ -62,6 +67,23 @@ def test_peek_hides_personal_data_unless_it_is_asked_for(run: Any, tmp_path: Pat
     told = run("peek", file, "-l", "agresso_cs15", "--json", "--reveal").json
     assert bytes.fromhex(told["hex"]) == data[:-1]
     assert {f["name"]: f["value"] for f in told["fields"]}["comp_reg_no"] == "198911222399"
+
+
+@pytest.mark.parametrize("name", ["pknod", "pknodplus"])
+def test_peek_hides_every_number_and_date_that_a_register_has_of_a_person(run: Any, tmp_path: Path, name: str) -> None:
+    layout = layouts.load(name)
+    number, born = "198911222399", "19891122"
+    row = {"record_type": "person", "returkod": "0000", "pnr_rnr": number, "fodelsedatum": born, "aktuellt_pnr": number,
+           "tidigare_identitet_1": number, "civilstandsdatum": born, "telefon_hem": born}  # fmt: skip
+    encoding, frame = layout.file.usual.encoding, layout.file.usual.frame
+    file = tmp_path / "one"
+    file.write_bytes(formats.render(layout, [row], encoding, frame)[0])
+    spelled = born.encode({"cp278": "cp500"}.get(encoding, encoding)).hex()  # digits are the same in both
+    for more in ((), ("--json",)):
+        told = run("peek", file, "-l", name, *more).out
+        assert born not in told
+        assert spelled not in told.replace(" ", "")
+    assert spelled in run("peek", file, "-l", name, "--json", "--reveal").json["hex"]
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -259,11 +281,51 @@ def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path:
     assert [i["integration"] for i in same] == ["f102", "f29", "agresso_cs15.txt"]
     assert same[-1]["records"] == 30
     assert not same[-1]["changes"], same[-1]
-    changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, filler", text)  # as if it had become a field since
+    changed = re.sub(r"(currency: +\[ +178, +3), text", r"\1, const, {value: SEK}", text)  # a field since
     old.write_text(changed, encoding="utf-8")
     told = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15, "--json").json[-1]
     assert told["changes"]
     assert set(told["fields"]) == {"currency"}
+    assert told["fields"]["currency"] == told["records_changed"] == 30
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_layout_that_has_not_changed_changes_nothing(run: Any, tmp_path: Path, name: str) -> None:
+    file = written(name, tmp_path)
+    old = layouts.settings.FORMATS / f"{name}.yaml"
+    told = run("layout", "impact", name, "--old", old, "--payload", file, "--json").json[-1]
+    assert told["records"]
+    assert (told["changes"], told["fields"], told["unread"]) == (False, {}, {})
+
+
+def test_a_payload_in_another_form_than_the_layout_writes_is_no_change(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("agresso_gl07")
+    row = {"record_type": "voucher", "batch_id": "B", "interface": "BI", "voucher_type": "HL", "trans_type": "GL",
+           "client": "ST", "tax_code": "0", "currency": "SEK", "amount": Decimal("12.50"),
+           "voucher_date": date(2026, 1, 12)}  # fmt: skip
+    data, refused = formats.render(layout, [row], "iso8859-1")
+    assert not refused
+    file, old = tmp_path / "g.txt", layouts.settings.FORMATS / "agresso_gl07.yaml"
+    file.write_bytes(data.replace(b"0" * 16 + b"1250", b" " * 16 + b"1250"))
+    assert file.read_bytes() != data
+    told = run("layout", "impact", "agresso_gl07", "--old", old, "--payload", file, "--json").json[-1]
+    assert not told["changes"]
+
+
+def test_layout_impact_says_that_a_payload_cannot_be_read_or_had(
+    run: Any, tmp_path: Path, cs15: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUSSEN_DATABASE", "host=127.0.0.1 port=1 connect_timeout=1")
+    old = layouts.settings.FORMATS / "agresso_cs15.yaml"
+    none = run("layout", "impact", "agresso_cs15", "--old", old)
+    assert none.code == 2
+    assert "the last payloads of f102, f29 could not be had" in none.err
+    file = tmp_path / "other.txt"
+    file.write_bytes(b"x" * 900)
+    ran = run("layout", "impact", "agresso_cs15", "--old", old, "--payload", file)
+    assert ran.code == 1
+    assert "no change" not in ran.out
+    assert run("layout", "impact", "agresso_cs15", "--old", old, "--payload", cs15).code == 0
 
 
 COPYBOOK = """
@@ -334,6 +396,29 @@ def test_a_copybook_imports_and_its_record_reads_by_hand(run: Any, tmp_path: Pat
         ("05 A PIC 9(19).", "19 digits"),
         ("05 A PIC X(3)", "no full stop"),
         ("FIVE A PIC X.", "level number"),
+        ("05 A PIC 9 OCCURS ZZ TIMES.", "line 2: A occurs ZZ times"),
+        ("05 A PIC 9 OCCURS 1 TO 5 TIMES.", "a varying number of times"),
+        ("COPY OTHERS.", "line 2: COPY fetches another copybook"),
+        ("05 A PIC S9(4) COMP SYNC.", "slack bytes"),
+        ("05 A PIC 9(4) BLANK WHEN ZERO.", "BLANK WHEN ZERO"),
+        ("05 A PIC 9(4) JUSTIFIED RIGHT.", "JUSTIFIED"),
+        ("05 A PIC 9(4)P(3).", "a picture with P"),
+        ("05 A PIC X(4)Q.", "a picture that is not understood"),
+        ("05 A PIC S9(4)X.", "a picture that is not understood"),
+        ("05 A PIC X(4) COMP-3.", "its picture no number"),
+        ("05 A PIC X(4) COMP-X.", "is COMP-X"),
+        ("05 A PIC X(4) VOLATILE.", "is VOLATILE"),
+        ("05 A PIC X. 66 B RENAMES A.", "level 66"),
+        ("05 A PIC X. 77 B PIC X.", "level 77"),
+        ("05 A PIC X. 05 B REDEFINES C PIC X.", "B redefines C"),
+        ("05 A PIC X. 05 B REDEFINES A PIC XX.", "longer than A"),
+        ("05 A. 10 B PIC X. 07 C PIC X.", "C is on level 07"),
+        ("05 A PIC X. 88 B VALUE 'A' THRU 'I'.", "order of letters"),
+        ("05 A PIC 9(5). 88 B VALUE 0 THRU 99999.", "more than 1,000 values"),
+        ("05 A PIC 9. 88 B VALUE 12.", "longer than A"),
+        ("05 A PIC S9(3) COMP-3. 88 B VALUE 1.", "named values"),
+        ("05 A COMP-3. 10 B PIC 9(3). 88 C VALUE 1.", "named values"),
+        ("05 A PIC X VALUE 'B.", "a literal has no end"),
     ],
 )
 def test_what_a_layout_cannot_say_is_refused_with_its_line(run: Any, tmp_path: Path, line: str, complaint: str) -> None:
@@ -366,3 +451,59 @@ def test_a_frame_or_a_layout_that_the_reader_cannot_do_is_the_callers_fault(run:
         assert (ran := run(command, archive, "-l", "fronter")).code == 2
         assert "zip archive" in ran.err
     assert run("peek", archive).code == 1, "no layout of records fits"
+
+
+@pytest.mark.parametrize("mark", ["-", "D"])
+def test_a_line_that_continues_another_or_is_for_debugging_is_refused(run: Any, tmp_path: Path, mark: str) -> None:
+    book = tmp_path / "b.cpy"
+    book.write_text(f"000100 01  R.\n000200     05  A PIC X(3).\n000300{mark}    05  B PIC X(3).\n")
+    ran = run("layout", "import-copybook", book)
+    assert ran.code == 2
+    assert "line 3" in ran.err
+
+
+def imported(text: str) -> list[tuple[str, int, int, str]]:
+    fields = layouts.of_text(layout_of(f"01 R.\n{text}\n", "r")).fields
+    return [(f.name, int(f.at), f.length, f.sign if f.usage == "display" else f.usage) for f in fields]
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("05 A PIC 9(5) VALUE ZERO COMP-3.", [("a", 1, 3, "packed")]),
+        ("05 A PIC X(2) VALUE SPACES OCCURS 2. 05 B PIC X.",
+         [("a_1", 1, 2, "leading"), ("a_2", 3, 2, "leading"), ("b", 5, 1, "leading")]),
+        ("05 A USAGE COMP-3. 10 B. 15 C PIC S9(5).", [("c", 1, 3, "packed")]),
+        ("05 A SIGN IS LEADING SEPARATE CHARACTER. 10 B. 15 C PIC S9(5).", [("c", 1, 6, "leading")]),
+        ("05 A PIC S9(5) SIGN TRAILING SEPARATE. 05 B PIC S9.", [("a", 1, 6, "trailing"), ("b", 7, 1, "overpunched")]),
+        ("05 A PIC Z(3)9B00,99CR. 05 B PIC -(4)9.99.", [("a", 1, 12, "leading"), ("b", 13, 8, "leading")]),
+        ("05 A PIC X(2) OCCURS 2 TIMES ASCENDING KEY IS K INDEXED BY I J VALUE ALL '*.'.",
+         [("a_1", 1, 2, "leading"), ("a_2", 3, 2, "leading")]),
+        ("EJECT\n05 A PIC 9(4) COMP-5.\nSKIP1.\n05 NO PIC 9.", [("a", 1, 2, "binary"), ("no", 3, 1, "none")]),
+    ],
+)  # fmt: skip
+def test_every_clause_of_a_copybook_counts_wherever_it_stands(text: str, fields: list[Any]) -> None:
+    assert imported(text) == fields
+
+
+def test_a_copybook_without_a_record_of_its_own_is_one_record() -> None:
+    assert [f.name for f in layouts.of_text(layout_of("05 A PIC X.\n05 B PIC X.\n", "r")).fields] == ["a", "b"]
+
+
+def test_named_values_are_codes_as_their_field_has_them() -> None:
+    text = "05 A PIC 99. 88 LOW VALUES ARE 1 THRU 5, 9. 88 FIRST-ONE VALUE 1. 05 B PIC X(3). 88 C VALUE 'X, Y' 'O''K'."
+    with pytest.raises(CallError, match="longer than B"):
+        imported(text)
+    made = layouts.of_text(layout_of(f"01 R.\n{text.replace('X, Y', 'X,Y')}\n", "r"))
+    a, b = made.fields
+    assert a.codes == ("01", "02", "03", "04", "05", "09")
+    assert dict(a.values)["01"] == "low / first_one"
+    assert b.codes == ("X,Y", "O'K")
+
+
+def test_a_redefinition_within_a_redefinition_stands_in_its_own_record_type() -> None:
+    text = layout_of(
+        "01 R.\n05 A PIC X(4).\n05 B REDEFINES A.\n10 C PIC X(4).\n10 D REDEFINES C PIC 9(3).\n05 E PIC X.\n", "r"
+    )
+    told = {name: [*spec["fields"]] for name, spec in yaml.safe_load(text)["records"].items()}
+    assert told == {"r": ["a", "e"], "r_b": ["c", "e"], "r_d": ["d", "filler_1", "e"]}

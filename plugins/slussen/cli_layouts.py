@@ -122,12 +122,24 @@ def impact(
     else:
         table = Table("integration", "last interchange", "records", "changed", "bytes", "fields", "findings")
         for i in found:
-            told = i.why_not or ", ".join(f"{f} {n:,}" for f, n in i.fields.most_common(8)) or "no change"
+            same = "" if i.changes else "nothing that can be read" if i.unread else "no change"
+            told = i.why_not or ", ".join(f"{f} {n:,}" for f, n in i.fields.most_common(8)) or same
             size = " → ".join(dict.fromkeys((f"{i.bytes_before:,}", f"{i.bytes_after:,}")))
-            wrong = ", ".join(f"{r} {n:,}" for r, n in i.findings.most_common())
-            table.add_row(i.integration, i.interchange, f"{i.records:,}", f"{i.records_changed:,}", size, told, wrong)
+            wrong = [f"{r} {n:,}" for r, n in i.findings.most_common()]
+            wrong += [f"cannot be read: {r} {n:,}" for r, n in i.unread.most_common()]
+            table.add_row(
+                i.integration, i.interchange, f"{i.records:,}", f"{i.records_changed:,}", size, told, ", ".join(wrong)
+            )
         terminal().print(table)
-    raise typer.Exit(1 if any(i.findings for i in found) else 0)
+    unreachable = [i.integration for i in found if i.unreachable]
+    if unreachable:
+        Console(stderr=True).print(
+            f"the last payloads of {', '.join(unreachable)} could not be had: say the ledger's database "
+            "(SLUSSEN_DATABASE), or a file with --payload", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if any(i.findings or i.unread for i in found):
+        raise typer.Exit(1)
+    raise typer.Exit(2 if unreachable and payload is None else 0)
 
 
 @layout_app.command("import-copybook")

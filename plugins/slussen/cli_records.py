@@ -150,9 +150,12 @@ def _differences(found: Diff) -> None:
                 f"[red]not all of {name} can be read[/]: {_counts(findings.counts)}; look with `slussen peek`",
                 highlight=False,
             )
-    for title, counts in (("field", found.fields), ("kind of difference", found.kinds)):
+    for title, unit, counts in (
+        ("field", "records", found.fields),
+        ("kind of difference", "fields", found.kinds),
+    ):
         if counts:
-            table = Table(title, "records")
+            table = Table(title, unit)
             table.columns[1].justify = "right"
             for name, n in counts.most_common():
                 table.add_row(name, f"{n:,}")

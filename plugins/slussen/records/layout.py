@@ -22,6 +22,7 @@ from slussen.records.codepages import codepage
 from slussen.records.notation import (
     MOMENTS,
     NUMBERS,
+    RESERVED,
     SIGNS,
     FieldSpec,
     LayoutFile,
@@ -198,6 +199,8 @@ class Layout:
 
     def _wrong(self, f: FieldSpec) -> str:
         """What is wrong with a field, in words; nothing, when nothing is."""
+        if f.name in RESERVED:
+            return f"is a name of the engine's own ({', '.join(RESERVED)}): call the field something else"
         if f.type in MOMENTS:
             for form in (f.shape, *f.accepts):
                 if reason := forms.wrong(form, f.type):

@@ -20,6 +20,8 @@ Frame = Literal["fixed", "lf", "crlf", "rdw", "vb"]
 NUMBERS = ("integer", "decimal")
 MOMENTS = ("date", "time", "timestamp")
 SIGNS = ("leading", "trailing", "none", "overpunched", "zoned")
+PLACE = ("record_no", "byte_offset", "group_no")  # where a record stands: columns of a batch beside its fields
+RESERVED = (*PLACE, "record_type", "raw")  # what the tools' tables say of a record; no field's name
 LONGEST = 18  # digits that a number has at most: what 64 bits hold
 
 
@@ -112,7 +114,8 @@ class FieldSpec(Rules):
     @property
     def private(self) -> bool:
         """Personal data, that is masked when it is shown."""
-        return self.personal or self.person or (self.protected is not None and not self.flag)
+        shown = self.flag or self.protected is None
+        return self.personal or self.person or self.relative or bool(self.check) or not shown
 
     def constant(self, record_type: str) -> str:
         """What stands in a const field on this record type."""

@@ -16,14 +16,14 @@ import numpy as np
 
 from slussen.errors import CallError, Findings
 from slussen.records.frames import ENDS
-from slussen.records.notation import FieldSpec
+from slussen.records.notation import PLACE, FieldSpec
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
 from slussen.tools.ruler import masked
 
 BLOCK = 8 << 20
 EXAMPLES = 20
-META = ("record_no", "byte_offset", "group_no", "record_type")
+META = (*PLACE, "record_type")
 
 
 @dataclass
@@ -236,7 +236,7 @@ def _in_order(a: Opened, b: Opened, compare: _Compare) -> None:
                 return
             if x is None or y is None:
                 compare.lone(a=int(x["record_no"]) if x else 0, b=int(y["record_no"]) if y else 0)
-            elif all(x[n] == y.get(n) for n in x if n not in META[:3]):
+            elif all(x[n] == y.get(n) for n in x if n not in PLACE):
                 found.equal += 1
             else:
                 compare.rows(x, y)
@@ -263,7 +263,7 @@ def _by_key(a: Opened, b: Opened, key: tuple[str, ...], compare: _Compare) -> No
                 continue
             partner = partners.pop(0)
             whole = {n: partner.get(n) for n in names}
-            if all(whole[n] == row[n] for n in names if n not in META[:3]):
+            if all(whole[n] == row[n] for n in names if n not in PLACE):
                 found.equal += 1
             else:
                 compare.rows(whole, row)

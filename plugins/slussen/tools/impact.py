@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -17,8 +18,11 @@ from slussen.errors import CallError, Findings, SlussenError
 from slussen.integration import Integration
 from slussen.records import layout as layouts
 from slussen.records.layout import Layout
+from slussen.records.notation import PLACE
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+
+Record = tuple[bytes, dict[str, Any]]  # its bytes, its fields
 
 
 @dataclass
@@ -33,14 +37,17 @@ class Impact:
     bytes_after: int = 0
     records_changed: int = 0
     fields: Counter[str] = field(default_factory=Counter)
-    findings: Counter[str] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)  # what the new layout refuses and the old one doesn't
+    unread: Counter[str] = field(default_factory=Counter)  # what the old layout cannot read: it is in no comparison
+    unreachable: bool = False  # nobody knows what the last payload is
 
     @property
     def changes(self) -> bool:
         return bool(self.records_changed or self.findings or self.bytes_before != self.bytes_after)
 
     def as_dict(self) -> dict[str, Any]:
-        return vars(self) | {"fields": dict(self.fields), "findings": dict(self.findings), "changes": self.changes}
+        counts = {"fields": dict(self.fields), "findings": dict(self.findings), "unread": dict(self.unread)}
+        return vars(self) | counts | {"changes": self.changes}
 
 
 def before(name: str, old: Path | None) -> Layout:
@@ -63,33 +70,39 @@ def before(name: str, old: Path | None) -> Layout:
 
 
 def compare(old: Layout, new: Layout, data: Path, encoding: str, frame: str, found: Impact) -> None:
-    """Read a payload by the old layout, write it by the new one, and count what differs."""
+    """Read a payload by the old layout, write it by both, and count in what the two differ."""
+    unread = Findings()
     with data.open("rb") as stream:
-        batches = list(Parsed(stream, old, encoding, frame, Findings(), in_order=True))
-    found.bytes_before = data.stat().st_size
-    findings = Findings()
-    if new.kind == "fixed":
-        written = b"".join(Rendered((_as(b, new) for b in batches), new, encoding, frame, findings))
-        found.bytes_after = len(written)
-        found.findings.update(findings.counts)
-        _differences(old, new, batches, data.read_bytes(), written, encoding, frame, found)
+        batches = list(Parsed(stream, old, encoding, frame, unread, in_order=True))
+    found.records = sum(b.num_rows for b in batches)
+    found.unread.update(unread.counts)
+    refused_before, refused = Findings(), Findings()
+    was = b"".join(Rendered(batches, old, encoding, frame, refused_before))
+    made = b"".join(Rendered((_as(b, new) for b in batches), new, encoding, frame, refused))
+    found.bytes_before, found.bytes_after = len(was), len(made)
+    found.findings.update(refused.counts - refused_before.counts)
+    if was == made:
         return
-    written = b"".join(Rendered((_as(b, new) for b in batches), new, encoding, frame, findings))
-    found.bytes_after = len(written)
-    found.findings.update(findings.counts)
-    again = Parsed(io.BytesIO(written), new, encoding, frame, Findings(), in_order=True)
-    left = [r for b in batches for r in b.to_pylist()]
-    right = [r for b in again for r in b.to_pylist()]
-    found.records = len(left)
-    place = ("record_no", "byte_offset", "group_no")
-    nothing: dict[str, Any] = {}
-    for one, other in zip_longest(left, right, fillvalue=nothing):
-        found.fields.update(n for n in {**one, **other} if n not in place and one.get(n) != other.get(n))
-    found.records_changed = sum(a != b for a, b in zip_longest(_lines(data.read_bytes()), _lines(written)))
+    nothing: Record = (b"", {})
+    pairs = zip_longest(_records(old, was, encoding, frame), _records(new, made, encoding, frame), fillvalue=nothing)
+    for (one, before), (other, after) in pairs:
+        if one != other:
+            found.records_changed += 1
+            found.fields.update(n for n in {**before, **after} if before.get(n) != after.get(n))
 
 
-def _lines(data: bytes) -> list[bytes]:
-    return data.splitlines(keepends=True)
+def _records(layout: Layout, data: bytes, encoding: str, frame: str) -> Iterator[Record]:
+    """Each record's bytes, and its fields: a fixed record's as bytes too, the others' as values."""
+    parsed = Parsed(io.BytesIO(data), layout, encoding, frame, Findings(), in_order=True)
+    rows = [row for batch in parsed for row in batch.to_pylist()]
+    ends = [*(row["byte_offset"] for row in rows[1:]), len(data)]
+    for row, end in zip(rows, ends, strict=True):
+        piece = data[row["byte_offset"] : end]
+        if layout.kind == "fixed":
+            fields = layout.of(row["record_type"])
+            yield piece, {f.name: piece[int(f.at) - 1 : int(f.at) - 1 + f.length] for f in fields}
+        else:
+            yield piece, {n: v for n, v in row.items() if n not in PLACE}
 
 
 def _as(batch: pa.RecordBatch, layout: Layout) -> pa.RecordBatch:
@@ -105,33 +118,6 @@ def _as(batch: pa.RecordBatch, layout: Layout) -> pa.RecordBatch:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             columns.append(pa.nulls(batch.num_rows, column.type))
     return pa.RecordBatch.from_arrays(columns, schema=layout.schema)
-
-
-def _differences(
-    old: Layout, new: Layout, batches: list[pa.RecordBatch], was: bytes, made: bytes, encoding: str, frame: str,
-    found: Impact,
-) -> None:  # fmt: skip
-    """Record by record: which differ, and in which of the new layout's fields."""
-    from slussen.records.frames import ENDS
-
-    end = len(ENDS[frame])
-    rows = [(at, kind) for b in batches for at, kind in zip(
-        b.column("byte_offset").to_pylist(), b.column("record_type").to_pylist(), strict=True)]  # fmt: skip
-    found.records = len(rows)
-    place = 0
-    for at, kind in rows:
-        size = new.length_of(kind)
-        one, other = was[at : at + old.length_of(kind)], made[place : place + size]
-        place += size + end
-        if one == other:
-            continue
-        found.records_changed += 1
-        for f in new.of(kind):
-            first = int(f.at) - 1
-            before = old.field(f.name, kind) if kind in old.records else None
-            there = one[int(before.at) - 1 : int(before.at) - 1 + before.length] if before else b""
-            if there != other[first : first + f.length]:
-                found.fields[f.name] += 1
 
 
 def of(integration: Integration, old: Layout, new: Layout) -> Impact:
@@ -158,12 +144,12 @@ def of(integration: Integration, old: Layout, new: Layout) -> Impact:
             compare(old, new, path, end.encoding, end.frame or new.file.usual.frame, found)
             return found
     except SlussenError as error:
-        found.why_not = f"not known: {error}"
+        found.why_not, found.unreachable = f"not known: {error}", True
         return found
     except Exception as error:
         from slussen.errors import describe
 
-        found.why_not = f"the ledger cannot be read: {describe(error)}"
+        found.why_not, found.unreachable = f"the ledger cannot be read: {describe(error)}", True
         return found
     found.why_not = "nothing was carried yet"
     return found
