@@ -52,16 +52,19 @@ def whole(output: Path, unless: Sized = ()) -> Iterator[BinaryIO]:
         if special:
             with tempfile.TemporaryFile() as out:
                 yield out
-                if not unless:
-                    out.seek(0)
-                    with sink(None) if str(output) == "-" else output.open("wb") as there:
+                out.seek(0)
+                if not unless and str(output) == "-":
+                    shutil.copyfileobj(out, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+                elif not unless:
+                    with output.open("wb") as there:
                         shutil.copyfileobj(out, there)
             return
         output = output.resolve()  # a link stays one
         part = output.with_name(f".{output.name}.part")
         try:
-            with part.open("wb") as out:
-                yield out
+            with part.open("wb") as made:
+                yield made
             if not unless:
                 part.replace(output)
         finally:

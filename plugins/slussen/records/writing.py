@@ -131,11 +131,14 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
     if highest >= 0x80 and (second := _c1(flat)).any():
         _place(faults, "control_character", "a control character in a text", column, second)
-    if f.type == "digits" and flat.size:
-        other_than_digits(f, flat, offsets_of(column), faults)
-    if f.check:
-        empty = np.asarray(pc.equal(pc.ascii_trim(column, "0") if f.zeros else column, ""))
-        no_identities(f, flat, offsets_of(column), empty, faults)
+    if f.type == "digits" or f.check:  # a letter a byte, whatever the letter
+        plain = pc.replace_substring_regex(column, r"[^\x00-\x7f]", "?") if highest >= 0x80 else column
+        letters, offsets = flat_of(plain), offsets_of(plain)
+        if f.type == "digits":
+            other_than_digits(f, letters, offsets, faults)
+        if f.check:
+            empty = np.asarray(pc.equal(pc.ascii_trim(plain, "0") if f.zeros else plain, ""))
+            no_identities(f, letters, offsets, empty, faults)
     if f.codes and f.type != "boolean":
         unknown = ~known(f, column, flat)
         if unknown.any():

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,8 +64,11 @@ def readable(path: Path) -> Path:
         raise CallError(f"there is no file {path}")
     spooled = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process is, and then nothing is left
     try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
-            shutil.copyfileobj(stream, spooled)
+        if str(path) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, spooled)
+        else:
+            with path.open("rb") as stream:
+                shutil.copyfileobj(stream, spooled)
         spooled.flush()
     except OSError as error:
         raise CallError(f"{path}: {error.strerror}") from None
