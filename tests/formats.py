@@ -252,7 +252,7 @@ def _value(f: FieldSpec, random: Random, letters: list[str]) -> Any:
     match f.type:
         case "integer" | "decimal":
             whole = random.randrange(10 ** min(f.digits, 12) - 1) // random.choice((1, 10, 1000)) % 10**f.digits
-            if f.type == "decimal" and random.random() < 0.2 and f.length > 1:
+            if f.type == "decimal" and f.sign != "none" and random.random() < 0.2 and f.length > 1:
                 whole = -(whole % 10 ** (f.length - 1))
             return Decimal(whole).scaleb(-f.decimals) if f.type == "decimal" else whole
         case "date":
