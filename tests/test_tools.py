@@ -222,7 +222,9 @@ def test_diff_says_which_fields_differ_and_how(run: Any, tmp_path: Path) -> None
     assert (keyed["equal"], keyed["changed"], keyed["only_a"], keyed["records_only_a"]) == (3, 4, 1, [4])
     order = run("diff", a, c, "-l", "agresso_cs15", "--json").json
     assert order["only_a"] == 1
-    assert "capitals" in run("diff", a, b, "-l", "agresso_cs15").out
+    shown = run("diff", a, b, "-l", "agresso_cs15").out
+    assert "capitals" in shown
+    assert re.search(r"kind of difference\W+fields", shown), "a record with two fields counts twice"
     assert run("diff", a, b, "-l", "agresso_cs15", "--key", "nothing").code == 2
     ebcdic = tmp_path / "ebcdic"
     ebcdic.write_bytes(formats.render(layout, rows, "cp278", "fixed")[0])
