@@ -231,12 +231,31 @@ def test_diff_says_which_fields_differ_and_how(run: Any, tmp_path: Path) -> None
     assert (keyed["equal"], keyed["changed"], keyed["only_a"], keyed["records_only_a"]) == (3, 4, 1, [4])
     order = run("diff", a, c, "-l", "agresso_cs15", "--json").json
     assert order["only_a"] == 1
-    assert "capitals" in run("diff", a, b, "-l", "agresso_cs15").out
+    shown = run("diff", a, b, "-l", "agresso_cs15").out
+    assert "capitals" in shown
+    assert re.search(r"kind of difference\W+fields", shown), "a record with two fields counts twice"
     assert run("diff", a, b, "-l", "agresso_cs15", "--key", "nothing").code == 2
     ebcdic = tmp_path / "ebcdic"
     ebcdic.write_bytes(formats.render(layout, rows, "cp278", "fixed")[0])
     same = ("diff", a, ebcdic, "-l", "agresso_cs15", "--encoding-b", "cp278", "--frame-b", "fixed")
     assert run(*same).code == 0
+
+
+def test_by_key_a_part_goes_with_its_whole(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("navet_utfil")
+    people = ["198911222399", "201204062390"]
+    header = {"record_type": "info", "filtyp": "UTFIL"}
+    rows = [
+        {"record_type": kind, more: value}
+        for n, who in enumerate(people)
+        for kind, more, value in (("person", "personnummer", who), ("relation", "relation_fornamn", f"Ö{n}"))
+    ]
+    for name, each in (("a", rows), ("b", rows[2:])):
+        (tmp_path / name).write_bytes(formats.render(layout, [header, *each], "cp1252")[0])
+    a, b = tmp_path / "a", tmp_path / "b"
+    told = run("diff", a, b, "-l", "navet_utfil", "--key", "personnummer", "--json").json
+    assert "relation_fornamn" not in told["fields"]
+    assert told["only_a"] == 2, "the person, and the person's relation"
 
 
 # --- layouts

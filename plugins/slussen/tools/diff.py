@@ -23,6 +23,7 @@ from slussen.tools.ruler import masked
 
 BLOCK = 8 << 20
 EXAMPLES = 20
+Key = tuple[Any, ...]  # a record's type, and its key's values
 META = (*PLACE, "record_type")
 
 
@@ -246,18 +247,21 @@ def _in_order(a: Opened, b: Opened, compare: _Compare) -> None:
 
 
 def _by_key(a: Opened, b: Opened, key: tuple[str, ...], compare: _Compare) -> None:
-    """Records with the same key and type; of several with one key, the first with the first."""
+    """Records with the same key and type; of several with one key, the first with the first.
+
+    A record that has none of the key's fields is a part of the one before it that has, and goes by its key.
+    """
     found = compare.found
-    waiting: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    waiting: dict[Key, list[dict[str, Any]]] = {}
     with a.stream() as stream:
-        for row in _rows(a, stream, found.findings_a):
+        for place, row in _keyed(a, _rows(a, stream, found.findings_a), key):
             found.a += 1
-            waiting.setdefault(_key(row, key), []).append({n: v for n, v in row.items() if v is not None or n in META})
+            waiting.setdefault(place, []).append({n: v for n, v in row.items() if v is not None or n in META})
     names = list(a.layout.schema.names)
     with b.stream() as stream:
-        for row in _rows(b, stream, found.findings_b):
+        for place, row in _keyed(b, _rows(b, stream, found.findings_b), key):
             found.b += 1
-            partners = waiting.get(_key(row, key))
+            partners = waiting.get(place)
             if not partners:
                 compare.lone(b=int(row["record_no"]))
                 continue
@@ -272,5 +276,18 @@ def _by_key(a: Opened, b: Opened, key: tuple[str, ...], compare: _Compare) -> No
             compare.lone(a=int(row["record_no"]))
 
 
-def _key(row: dict[str, Any], key: tuple[str, ...]) -> tuple[Any, ...]:
-    return (row["record_type"], *(row[n] for n in key))
+def _keyed(file: Opened, rows: Iterator[dict[str, Any]], key: tuple[str, ...]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Each record with its type and key: its own, or its whole's."""
+    records = file.layout.records
+    parts = {
+        kind for kind, spec in records.items() if not spec.place and not any(file.layout.field(n, kind) for n in key)
+    }
+    whole: Key = ()
+    for row in rows:
+        kind = row["record_type"]
+        own: Key = tuple(row[n] for n in key)
+        if kind in parts:
+            own = whole
+        elif not records[kind].place:
+            whole = own
+        yield (kind, *own), row
