@@ -124,7 +124,7 @@ def test_raw_keeps_a_delimited_records_own_bytes(run: Any, tmp_path: Path, kind:
     data = data.replace(b"1;Bo", b"198911222399;Bo").replace(b'"2"', b'"201204062390"')
     source, table, back = file(tmp_path, data), tmp_path / f"t.{kind}", tmp_path / "back"
     ran = run("parse", source, "-l", "ergo", "--to", kind, "--raw", "-o", table)
-    assert "control_character" in ran.err, "a line end within quotes is no text"
+    assert "nothing is wrong" in ran.err, "a line break may stand within quotes"
     sound = file(tmp_path, data.replace(b"\r\nAnna", b" Anna"), "s")
     ran = run("parse", sound, "-l", "ergo", "--to", kind, "--raw", "-o", table)
     assert ran.code == 0

@@ -229,3 +229,20 @@ def test_a_byte_order_mark_in_the_middle_of_delimited_records_is_found_at_its_pl
     _, findings, _ = formats.parse(layout, data[:at] + b"\xef\xbb\xbf" + data[at:], "cp1252", "crlf")
     record = data.count(b"\n", 0, at) + 1
     assert ("bom", record, 1, at) in [(f.rule, f.record, f.column, f.offset) for f in findings]
+
+
+@pytest.mark.parametrize("frame", ["lf", "crlf"])
+def test_a_line_break_in_quotes_is_part_of_its_value_and_written_so(frame: str) -> None:
+    layout = layouts.load("profdoc")
+    row = {"record_type": "record", "personnr": "198911222399", "gatuadress": "Ängsvägen 1\nuppgång B"}
+    data, findings = formats.render(layout, [row, row], "cp1252", frame)
+    assert not findings, list(map(str, findings))
+    assert '"Ängsvägen 1\nuppgång B"'.encode("cp1252") in data
+    rows, findings, _ = formats.parse(layout, data, "cp1252", frame)
+    assert not findings, list(map(str, findings))
+    assert [r["gatuadress"] for r in rows] == [row["gatuadress"]] * 2
+    for odd in ("a\rb", "a\nb\x07"):
+        _, findings = formats.render(layout, [row | {"gatuadress": odd}], "cp1252", frame)
+        assert [f.rule for f in findings] == ["control_character"]
+        bad = data.replace("Ängsvägen 1\nuppgång B".encode("cp1252"), odd.encode(), 1)
+        assert [f.rule for f in formats.parse(layout, bad, "cp1252", frame)[1]] == ["control_character"]

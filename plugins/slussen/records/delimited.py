@@ -182,7 +182,7 @@ class DelimitedReader:
         findings = Findings(self.findings.limit)
         doubled = bytes([self._quote]) if quoting else b""
         pieces = Pieces(rows.cut.data, self.page, rows.starts, rows.stops, doubled)
-        located = Located(pieces, rows.cut.at, findings)
+        located = Located(pieces, rows.cut.at, findings, breaks=quoting)
         kinds = self._kinds(rows, pieces, numbers, findings)
         self._marks(rows, numbers, findings)
         self._line_ends(rows, numbers, findings)

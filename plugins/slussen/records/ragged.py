@@ -72,8 +72,9 @@ def _is_plain(raw: bytes, page: Codepage) -> bool:
 class Located:
     """A block's findings: where its values stand in the file."""
 
-    def __init__(self, pieces: Pieces, at: int, findings: Findings) -> None:
+    def __init__(self, pieces: Pieces, at: int, findings: Findings, *, breaks: bool = False) -> None:
         self.pieces, self.at, self.findings = pieces, at, findings
+        self.breaks = breaks  # may a value have line breaks in it?
 
     def column(
         self, f: FieldSpec, kind: str, which: Ints, numbers: Ints, line_start: LineStart, column: pa.Array | None = None
@@ -92,6 +93,8 @@ class Located:
     def fault(self, f: FieldSpec, kind: str, fault: Fault, which: Ints, numbers: Ints, line_start: LineStart) -> None:
         within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
         for row, place in zip(fault.rows.tolist(), within.tolist(), strict=True):
+            if self.breaks and fault.rule == "control_character" and self._breaks(int(which[row]), place):
+                continue
             if self.findings.full:
                 self.findings.count(fault.rule, 1)
                 continue
@@ -109,3 +112,8 @@ class Located:
                     byte=f"{self.pieces.raw[start]:02x}" if fault.exact else None,
                 )
             )  # fmt: skip
+
+    def _breaks(self, which: int, within: int) -> bool:
+        """Is this place in a value a line break's, LF or CRLF?"""
+        value = self.pieces.own(which)
+        return value[within : within + 1] == b"\n" or value[within : within + 2] == b"\r\n"

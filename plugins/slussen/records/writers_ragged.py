@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -15,6 +16,9 @@ from slussen.records.letters import Ints
 from slussen.records.notation import FieldSpec
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
+CONTROL = "control_character"
+UNBROKEN = re.compile(r"\r(?!\n)|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # control characters but line breaks
+
 
 class _Ragged(Writer):
     """What delimited and tagged formats have in common: values of any length, joined line by line."""
@@ -27,12 +31,16 @@ class _Ragged(Writer):
             findings.add(f, Fault("required", "a required field is empty", np.flatnonzero(missing)), rows)
         written, faults, cut, replaced = writing.as_text(f, column, self.replace)
         _, _, lacking = writing.to_page(written, self.page)
-        for fault in faults + lacking:
+        for fault in [*self.meant(faults, written), *lacking]:
             findings.add(f, fault, rows)
         for what, count in (("truncated", cut), ("replaced", replaced)):
             if count:
                 counts[f"{what}.{f.name}"] += count
         return written
+
+    def meant(self, faults: list[Fault], column: pa.Array) -> list[Fault]:
+        """These faults without what the format has a way to write."""
+        return faults
 
     def coded(self, lines: pa.Array) -> bytes:
         """Lines in the encoding, one after the other. What it lacks is a finding already."""
@@ -93,6 +101,12 @@ class DelimitedWriter(_Ragged):
             written.append(line + end)
         return b"".join(written)
 
+    def meant(self, faults: list[Fault], column: pa.Array) -> list[Fault]:
+        """In quotes a value may have line breaks."""
+        if not self.layout.file.quote:
+            return faults
+        return [f for fault in faults for f in (_but_breaks(fault, column) if fault.rule == CONTROL else [fault])]
+
     def _quoted(self, f: FieldSpec, text: pa.Array) -> pa.Array:
         file = self.layout.file
         if file.nothing:
@@ -104,10 +118,21 @@ class DelimitedWriter(_Ragged):
                 file.quote, pc.replace_substring(text, file.quote, file.quote * 2), file.quote, ""
             )
         needed = pc.or_(pc.match_substring(text, file.separator), pc.match_substring(text, file.quote))
+        needed = pc.or_(needed, pc.match_substring(text, "\n"))
         if not pc.any(needed).as_py():
             return text
         inner = pc.replace_substring(text, file.quote, file.quote * 2)
         return pc.if_else(needed, pc.binary_join_element_wise(file.quote, inner, file.quote, ""), text)
+
+
+def _but_breaks(fault: Fault, column: pa.Array) -> list[Fault]:
+    """A fault of control characters without the rows that have line breaks only."""
+    values = {row: column[row].as_py() for row in fault.rows.tolist()}
+    found = {row: match.start() for row, value in values.items() if (match := UNBROKEN.search(value))}
+    if not found:
+        return []
+    within = [len(values[row][:at].encode()) for row, at in found.items()]
+    return [Fault(fault.rule, fault.message, np.array([*found]), np.array(within), fault.exact)]
 
 
 class TaggedWriter(_Ragged):
