@@ -103,7 +103,7 @@ def _blank(fields: Alike, written: Written, missing: Bools, page: Codepage) -> N
 def _nothing(f: FieldSpec, page: Codepage) -> Bytes:
     """How nothing is written, in plain bytes: a number as its zero is, unless it is blank."""
     if f.type in NUMBERS and (f.zeros or f.usage != "display"):
-        zero: Bytes = _number(f, pa.array([0], pa.int64()).cast(arrow_type(f)), page)[0][0]
+        zero: Bytes = _number(f, pa.array([0], arrow_type(f)), page)[0][0]
         return zero
     fill = "0" if f.zeros else " " if f.type in NUMBERS else f.pad
     return np.full(f.length, ord(fill), np.uint8)
