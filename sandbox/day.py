@@ -225,10 +225,10 @@ class Script:
 
     def _dataset(self, name: str, kind: str) -> None:
         pupils = self.stack.pupils.young if kind == "GYM" else self.stack.pupils.adults
-        self._put(name, hanna_datasets.csn_report(pupils, kind, self.on, self.number, SEED))
+        self._put(name, hanna_datasets.csn_report(pupils, kind, self.on, self.number, SEED + self.number))
 
     def _inack(self) -> None:
-        asked = self.stack.pupils.young[::20]
+        asked = self.stack.pupils.young[:: 20 + self.number % 3]  # as many as yesterday would be held
         self._put("CSN.HANNA.INACK", hanna_datasets.inack_questions(asked, self.on, self.number))
 
     def _report(self) -> None:
@@ -236,7 +236,7 @@ class Script:
         from sandbox.shs_node import Scenario
 
         self.stack.servers.shs.play(Scenario(confirm="none"), answering.REPORTS)
-        report = hanna_datasets.csn_report(self.stack.pupils.young, "GYM", self.on, self.number, SEED + 1)
+        report = hanna_datasets.csn_report(self.stack.pupils.young, "GYM", self.on, self.number, SEED - self.number)
         self._put("CSN.HANNA.RAPPORT", report)
 
     def _questions(self) -> None:
