@@ -132,6 +132,8 @@ def seeds() -> list[tuple[Layout, bytes, str, str]]:
     found = []
     for name in layouts.names():
         layout = layouts.load(name)
+        if layout.kind == "zip":
+            continue  # no file of records: tests/test_zips.py spoils archives
         usual = layout.file.usual
         rows = formats.realistic(layout, Random(name), 3, usual.encoding)
         data, findings = formats.render(layout, rows, usual.encoding, usual.frame)
