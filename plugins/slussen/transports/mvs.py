@@ -143,11 +143,8 @@ class Mvs(Ftp):
                 self.rename(actual, archived, replace=False)
                 return archived
 
-    def _there(self, path: str) -> bool:
-        return bool(self._names(path))
-
-    def _gone(self, path: str) -> bool:
-        return not self._there(path)  # the catalogue knows
+    def _look(self, path: str) -> bool:
+        return bool(self._names(path))  # the catalogue knows
 
     def _names(self, folder: str) -> list[str]:
         """Of a library's members only the names are told."""
