@@ -18,6 +18,7 @@ import hashlib
 import io
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -359,9 +360,15 @@ class Sftp(Remote):
             ) from None
         channel = transport.open_session(timeout=TIMEOUT)
         channel.settimeout(TIMEOUT)
-        channel.invoke_subsystem("sftp")
-        client = Client(channel)
-        client.ask_limits()
+        late = threading.Timer(TIMEOUT, transport.close)  # paramiko waits for the subsystem's reply without end
+        late.daemon = True
+        late.start()
+        try:
+            channel.invoke_subsystem("sftp")
+            client = Client(channel)
+            client.ask_limits()
+        finally:
+            late.cancel()
         self._open_client = client
 
     @contextmanager
