@@ -112,9 +112,16 @@ class Ftp(Remote):
             return in_order({entry.name: entry for entry in found}.values())
 
     def _listed(self, pattern: str) -> Iterator[Entry]:
-        for wire, facts in list(self._ftp.mlsd(facts=["type", "size", "modify"])):
+        """By MLSD (RFC 3659, 7). A line that can't be read comes as a name that can't be used."""
+        lines: list[str] = []
+        self._ftp.retrlines("MLSD", lines.append)
+        for number, line in enumerate(lines, 1):
+            told, _, wire = line.partition(" ")
+            facts = {key.lower(): value for key, _, value in (fact.partition("=") for fact in told.split(";"))}
             name = self._unwire(wire)
-            if facts.get("type", "").lower() == "file" and matches(name, pattern):
+            if not name or not facts.get("type"):
+                yield unreadable(number)
+            elif facts["type"].lower() == "file" and matches(name, pattern):
                 size = facts.get("size", "")
                 yield Entry(name, int(size) if size.isdigit() else self._size(wire), facts.get("modify", ""))
 
@@ -142,7 +149,7 @@ class Ftp(Remote):
         self._ftp.retrlines("LIST", lines.append)
         for found in files(lines):
             if isinstance(found, int):
-                yield Entry(f"line {found} of the server's listing, which can't be read/", 0, "")
+                yield unreadable(found)
             elif matches(name := self._unwire(found[0]), pattern):
                 yield Entry(name, found[1], "")
 
@@ -203,6 +210,8 @@ class Ftp(Remote):
     def _same_so_far(self, path: str, got: Got) -> bool:
         if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
             return told == got.sha256.hexdigest()
+        if got.seen is None or not got.seen.modified:  # nothing tells it from another one of the same size
+            return False
         return self._part(path, got.bytes - len(got.last), len(got.last)) == got.last
 
     def _part(self, path: str, place: int, size: int) -> bytes:
@@ -490,6 +499,10 @@ def says_none(error: ftplib.Error, path: str) -> bool:
     """Does the server say that there is no such file, or nothing to list? The code alone may be a refusal."""
     text = str(error).replace(path, "") if path else str(error)
     return code(error) in (ABSENT, "450") and bool(NONE.search(text)) and not REFUSED.search(text)
+
+
+def unreadable(line: int) -> Entry:
+    return Entry(f"line {line} of the server's listing, which can't be read/", 0, "")
 
 
 def differs(entry: Entry, seen: Entry) -> bool:
