@@ -31,6 +31,7 @@ from slussen.transports import (
     Missing,
     in_order,
     matches,
+    no_file,
     plain,
     versions,
 )
@@ -78,8 +79,14 @@ class Sftp(Remote):
             found = []
             for raw, attributes in self._client.names(self._bytes(self._folder or ".")):
                 name = self._name(raw)
-                if matches(name, pattern) and (entry := self._regular(name, attributes)) is not None:
+                if not matches(name, pattern):
+                    continue
+                if (entry := self._regular(name, attributes)) is not None:
                     found.append(entry)
+                elif not stat.S_ISDIR(
+                    attributes.st_mode or 0
+                ):  # a folder isn't meant for us; a link, a pipe is a fault
+                    found.append(no_file(name))
             return in_order(found)
 
     def stat(self, name: str) -> Entry | None:
