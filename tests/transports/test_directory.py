@@ -88,7 +88,14 @@ def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
     (inbox / "a.txt").symlink_to(secret)
     os.mkfifo(inbox / "b.txt")
     with Directory(inbox) as at:
-        assert at.entries("*.txt") == []
+        (inbox / "c.txt").mkdir()
+        (inbox / "d.txt").write_bytes(b"x")
+        whole, *others = (e.name for e in at.entries("*.txt"))
+        assert whole == "d.txt"
+        assert others == [f"{n}.txt, which is no regular file/" for n in "ab"]
+        for name in others:
+            with pytest.raises(TransportRefused, match="no regular file"):
+                at.fetch(name, io.BytesIO())
         with pytest.raises(TransportRefused):
             at.fetch("a.txt", io.BytesIO())
         with pytest.raises(TransportRefused):

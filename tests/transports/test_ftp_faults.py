@@ -92,6 +92,116 @@ def test_nor_is_a_mainframes(faulty: Callable[..., Ftp], tmp_path: Path) -> None
         faulty(Mainframe, Mvs).rename("A.X", "A.C", replace=False)
 
 
+class Silent(Mainframe):
+    """Refuses to rename, and is too busy to list."""
+
+    listing = "450 Busy."
+
+    def ftp_RNFR(self, path: str) -> None:
+        self.respond("550 Not authorized.")
+
+    def _names(self, cmd: str, arg: str) -> None:
+        self.respond(self.listing)
+
+
+@pytest.mark.parametrize(
+    ("listing", "kind"), [("450 Busy.", TransportError), ("550 Not authorized.", TransportRefused)]
+)
+def test_nor_is_a_listing_that_is_refused_an_empty_one(
+    faulty: Callable[..., Ftp], tmp_path: Path, listing: str, kind: type[Exception]
+) -> None:
+    (tmp_path / "A.B").write_bytes(b"x" * 80)
+    client = faulty(type("Silent", (Silent,), {"listing": listing}), Mvs)
+    for act in (lambda: client.rename("A.B", "A.C", replace=False), lambda: client.entries("A.*")):
+        with pytest.raises(kind) as caught:
+            act()
+        assert not isinstance(caught.value, Missing)
+
+
+class LooksAway(Files):
+    """Renames, sizes and facts are refused; its listing hides what begins with a dot, as vsftpd's does."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd in ("RNFR", "SIZE", "MLST", "RETR") or (cmd == "NLST" and arg):
+            self.respond("550 Could not.")
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+def test_a_listing_that_hides_hidden_names_makes_none_of_them_missing(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    (tmp_path / ".a.tmp").write_bytes(b"x")
+    client = faulty(LooksAway)
+    with pytest.raises(TransportRefused):
+        client.rename(".a.tmp", "a", replace=False)
+    with pytest.raises(Missing):  # the listing shows what isn't hidden, and lacks it
+        client.rename("b", "c", replace=False)
+
+
+class BreaksOffLooking(Files):
+    """Refuses the file, and goes when it is asked whether there is one."""
+
+    asked = 0
+
+    def ftp_RETR(self, file: str) -> None:
+        self.asked = 1
+        self.respond("550 Could not.")
+
+    def ftp_SIZE(self, path: str) -> None:
+        if self.asked:
+            self.respond("421 Elin Exempel is at home.")
+            self.close_when_done()
+        else:
+            super().ftp_SIZE(path)
+
+
+def test_a_connection_that_breaks_while_it_is_looked_is_a_passing_fault(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(TransportError) as caught:
+        faulty(BreaksOffLooking).fetch("a", io.BytesIO())
+    assert "Elin" not in str(caught.value)
+
+
+class BusyArchive(Files):
+    def ftp_NLST(self, path: str) -> None:
+        self.respond("450 Busy.")
+
+
+def test_nothing_is_archived_over_what_a_busy_listing_does_not_tell(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "a").write_bytes(b"first")
+    (tmp_path / "a").write_bytes(b"second")
+    with pytest.raises(TransportError):
+        faulty(BusyArchive).archive("a")
+    assert (tmp_path / "archive" / "a").read_bytes() == b"first"
+
+
+def test_a_dataset_that_takes_the_name_before_the_archive_is_put_back(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    (tmp_path / "A.B").write_bytes(b"x" * 80)
+    client = faulty(Mainframe, Mvs)
+    seen = client.stat("A.B")
+    (tmp_path / "A.B").write_bytes(b"y" * 80)
+    with pytest.raises(TransportError, match="has taken the name"):
+        client.archive("A.B", seen)
+    assert {f.name: f.read_bytes()[:1] for f in tmp_path.iterdir()} == {"A.B": b"y"}
+
+
+class Garbled(Files):
+    def ftp_MLSD(self, path: str) -> None:
+        lines = b"type=file;size=5;modify=20260101000000; a.txt\r\ngarbage\r\nsize=7; b.txt\r\n"
+        self.push_dtp_data(lines, cmd="MLSD")
+
+
+def test_a_line_of_mlsd_that_cannot_be_read_is_told(faulty: Callable[..., Ftp]) -> None:
+    names = [e.name for e in faulty(Garbled).entries("*.txt")]
+    assert names == ["a.txt", *(f"line {n} of the server's listing, which can't be read/" for n in (2, 3))]
+
+
 class Busy(Files):
     reply = "450 Busy."
 

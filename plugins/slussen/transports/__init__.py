@@ -206,6 +206,11 @@ def matches(name: str, pattern: str) -> bool:
     return any(fnmatchcase(unicodedata.normalize("NFC", spelling), pattern) for spelling in spellings)
 
 
+def no_file(name: str) -> Entry:
+    """How a link, a pipe or a device is listed: not passed over, and refused when it is fetched."""
+    return Entry(f"{name}, which is no regular file/", 0, "")
+
+
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
     """By name, those that can't be used last."""
     return sorted(entries, key=lambda e: (not is_plain(e.name), e.name))

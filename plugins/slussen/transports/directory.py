@@ -23,6 +23,7 @@ from slussen.transports import (
     in_order,
     is_plain,
     matches,
+    no_file,
     plain,
     temporary_name,
     versions,
@@ -55,7 +56,7 @@ class Directory:
     def entries(self, pattern: str) -> list[Entry]:
         with _said(f"listing {self._path}"):
             listed = [self._unwire(n) for n in os.listdir(self._folder)]  # noqa: PTH208 (of an open folder)
-            return in_order(e for e in map(self._entry, (n for n in listed if matches(n, pattern))) if e is not None)
+            return in_order(e for e in map(self._shown, (n for n in listed if matches(n, pattern))) if e is not None)
 
     def stat(self, name: str) -> Entry | None:
         with _said(f"looking for {name}"):
@@ -76,6 +77,16 @@ class Directory:
         except FileNotFoundError:
             return None
         return Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}") if stat.S_ISREG(s.st_mode) else None
+
+    def _shown(self, name: str) -> Entry | None:
+        """A folder isn't meant for us; a link, a pipe or a device under a file's name is a fault."""
+        if (entry := self._entry(name)) is not None:
+            return entry
+        with suppress(FileNotFoundError):
+            s = os.stat(self._wire(name), dir_fd=self._folder, follow_symlinks=False)
+            if not stat.S_ISDIR(s.st_mode):
+                return no_file(name)
+        return None
 
     def fetch(self, name: str, sink: Sink) -> None:
         with _said(f"reading {name}"), self._open(name) as file:

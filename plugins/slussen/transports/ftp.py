@@ -40,6 +40,11 @@ UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
 IN_USE = re.compile(r"in use|being used|used exclusively|allocated to another|busy|locked", re.IGNORECASE)
+NONE = re.compile(
+    r"no such|not found|can(?:not|'t) find|does(?: not|n't) exist|no [\w ]*(?:files|sets|members|entries)|is empty",
+    re.IGNORECASE,
+)
+REFUSED = re.compile(r"denied|permission|not permitted|authori|access|fail|unable", re.IGNORECASE)
 TOO_MANY = re.compile(r"too many|maximum number|try again|temporar", re.IGNORECASE)
 MANY = 1000  # files from which one listing is better than a question for each
 
@@ -107,9 +112,16 @@ class Ftp(Remote):
             return in_order({entry.name: entry for entry in found}.values())
 
     def _listed(self, pattern: str) -> Iterator[Entry]:
-        for wire, facts in list(self._ftp.mlsd(facts=["type", "size", "modify"])):
+        """By MLSD (RFC 3659, 7). A line that can't be read comes as a name that can't be used."""
+        lines: list[str] = []
+        self._ftp.retrlines("MLSD", lines.append)
+        for number, line in enumerate(lines, 1):
+            told, _, wire = line.partition(" ")
+            facts = {key.lower(): value for key, _, value in (fact.partition("=") for fact in told.split(";"))}
             name = self._unwire(wire)
-            if facts.get("type", "").lower() == "file" and matches(name, pattern):
+            if not name or not facts.get("type"):
+                yield unreadable(number)
+            elif facts["type"].lower() == "file" and matches(name, pattern):
                 size = facts.get("size", "")
                 yield Entry(name, int(size) if size.isdigit() else self._size(wire), facts.get("modify", ""))
 
@@ -137,13 +149,17 @@ class Ftp(Remote):
         self._ftp.retrlines("LIST", lines.append)
         for found in files(lines):
             if isinstance(found, int):
-                yield Entry(f"line {found} of the server's listing, which can't be read/", 0, "")
+                yield unreadable(found)
             elif matches(name := self._unwire(found[0]), pattern):
                 yield Entry(name, found[1], "")
 
     def stat(self, name: str) -> Entry | None:
+        path = self._path(name)
         with self._said(f"looking for {name}"):
-            return self._entry(name, self._path(name))
+            entry = self._entry(name, path)
+            if entry is None:
+                self._there(path)  # or is it only not shown?
+            return entry
 
     def _entry(self, name: str, path: str) -> Entry | None:
         try:
@@ -194,6 +210,8 @@ class Ftp(Remote):
     def _same_so_far(self, path: str, got: Got) -> bool:
         if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
             return told == got.sha256.hexdigest()
+        if got.seen is None or not got.seen.modified:  # nothing tells it from another one of the same size
+            return False
         return self._part(path, got.bytes - len(got.last), len(got.last)) == got.last
 
     def _part(self, path: str, place: int, size: int) -> bytes:
@@ -238,19 +256,60 @@ class Ftp(Remote):
             return self._there(path)
 
     def _there(self, path: str) -> bool:
-        try:
-            self._size(path)
-        except ftplib.error_perm as error:
-            if code(error) == ABSENT:
-                return False
-            if code(error) in UNKNOWN:
-                return path in self._names("")
-            raise
-        return True
+        if (found := self._look(path)) is None:
+            raise ftplib.error_perm(ABSENT)
+        return found
 
     def _gone(self, path: str) -> bool:
-        """Is it certain that there is no such file? 550 alone may be a refusal; two ways to look must agree."""
-        return not self._there(path) and path not in self._names("")
+        """Is it certain that there is no such file?"""
+        return self._look(path) is False
+
+    def _look(self, path: str) -> bool | None:
+        """Is there such a file? None when the server doesn't tell: a refusal is no answer, whatever its code.
+
+        That there is none has to be said, of the file or by a listing that lacks it; for a hidden name that listing
+        must show hidden ones, as Unix's does with ``.``.
+        """
+        listed = ("MLST",) if "MLST" in self._features else ()
+        for ask in ("SIZE", *listed, "NLST"):
+            try:
+                match ask:
+                    case "SIZE":
+                        self._size(path)
+                        return True
+                    case "MLST":
+                        self._ftp.sendcmd(f"MLST {path}")
+                        return True
+                    case "NLST" if path in self._lines(path):
+                        return True
+            except (ftplib.error_perm, ftplib.error_temp) as error:
+                if says_none(error, path):
+                    return False if self._folder_stands() else None
+                if code(error) not in (ABSENT, *UNKNOWN):
+                    raise
+        return self._look_in_folder(path)
+
+    def _look_in_folder(self, path: str) -> bool | None:
+        hidden = path.startswith(".")
+        try:
+            names = self._lines("-a" if hidden else "")
+        except ftplib.error_perm as error:
+            return False if not hidden and says_none(error, path) else None
+        except ftplib.error_temp as error:
+            if not says_none(error, path):
+                raise
+            return None if hidden else False
+        if path in names:
+            return True
+        return None if hidden and not any(name.startswith(".") for name in names) else False
+
+    def _folder_stands(self) -> bool:
+        """Where the folder has gone too, or can't be looked into, nothing is known of its files."""
+        try:
+            self._ftp.voidcmd("CWD .")
+        except ftplib.error_perm as error:
+            return code(error) in UNKNOWN
+        return True
 
     def digest(self, name: str) -> str:
         path = self._path(name)
@@ -298,8 +357,8 @@ class Ftp(Remote):
     def rename(self, old: str, new: str, *, replace: bool) -> None:
         source, target = self._path(old), self._path(new)
         with self._said(f"renaming to {new}"):
-            if not replace and self.replaces and self._there(target):
-                raise self._taken(new) if self._there(source) else self._nothing(new)
+            if not replace and self.replaces and self._taken_already(target):
+                raise self._nothing(new) if self._gone(source) else self._taken(new)
             try:
                 self._ftp.rename(source, target)
             except ftplib.error_perm as error:
@@ -309,9 +368,13 @@ class Ftp(Remote):
                     raise
                 if self._gone(source):
                     raise self._nothing(new) from None
-                if self._there(target):
+                if self._look(target):
                     raise self._taken(new) from None
                 raise self._refusal(f"renaming to {new}", error) from None
+
+    def _taken_already(self, path: str) -> bool:
+        """A hidden name is ours alone: where the server doesn't tell, it is free."""
+        return self._look(path) is True if path.startswith(".") else self._there(path)
 
     def _nothing(self, new: str) -> Missing:
         return Missing(f"renaming to {new}: there is nothing to rename")
@@ -344,13 +407,24 @@ class Ftp(Remote):
         return self._unwire(archived)
 
     def _names(self, folder: str) -> list[str]:
-        """The names in a folder, as they are on the wire, without what leads there."""
+        """The names in a folder, as they are on the wire, without what leads there; none when the server says so.
+
+        Raises:
+            ftplib.Error: it doesn't tell.
+        """
         try:
-            return [line.rpartition("/")[2] for line in self._ftp.nlst(*([folder] if folder else []))]
+            return self._lines(folder)
         except (ftplib.error_perm, ftplib.error_temp) as error:  # an empty folder is 550 or 450 on some servers
-            if code(error) in (ABSENT, "450"):
+            if says_none(error, folder):
                 return []
             raise
+
+    def _lines(self, what: str) -> list[str]:
+        lines: list[str] = []
+        reply = self._ftp.retrlines(f"NLST {what}".rstrip(), lines.append)
+        if not lines and REFUSED.search(reply):  # vsftpd: 226 Transfer done (but failed to open directory).
+            raise ftplib.error_perm(ABSENT)
+        return [line.rpartition("/")[2] for line in lines]
 
     def close(self) -> None:
         if self._ftp.sock is None:
@@ -393,14 +467,19 @@ class Ftp(Remote):
                 self._ftp.close()
             raise TransportError(f"{doing}: the server says {code(error)}") from None
         except ftplib.error_perm as error:
-            if code(error) == ABSENT and path and self._gone(path):
-                raise Missing(f"{doing}: there is none (550)") from None
-            raise self._refusal(doing, error) from None
+            raise self._meaning(doing, error, path) from None
         except (ftplib.Error, EOFError, OSError, ValueError, IndexError) as error:
             self._ftp.close()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise tls.refusal(doing, error) from None
             raise TransportError(f"{doing}: {type(error).__name__}: the connection failed") from None
+
+    def _meaning(self, doing: str, error: ftplib.error_perm, path: str) -> TransportError | TransportRefused:
+        if code(error) == ABSENT and path:
+            with self._said(doing):
+                if self._gone(path):
+                    return Missing(f"{doing}: there is none (550)")
+        return self._refusal(doing, error)
 
     def _refusal(self, doing: str, error: ftplib.error_perm) -> TransportError | TransportRefused:
         passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
@@ -414,6 +493,16 @@ class _Enough(Exception):
 def code(error: ftplib.Error) -> str:
     """The three digits of a reply."""
     return str(error)[:3]
+
+
+def says_none(error: ftplib.Error, path: str) -> bool:
+    """Does the server say that there is no such file, or nothing to list? The code alone may be a refusal."""
+    text = str(error).replace(path, "") if path else str(error)
+    return code(error) in (ABSENT, "450") and bool(NONE.search(text)) and not REFUSED.search(text)
+
+
+def unreadable(line: int) -> Entry:
+    return Entry(f"line {line} of the server's listing, which can't be read/", 0, "")
 
 
 def differs(entry: Entry, seen: Entry) -> bool:

@@ -11,6 +11,7 @@ import ftplib
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from slussen.transports.remote import Pace
 
 CHUNK = 1 << 20
+LISTING = 64 << 20  # bytes of the longest listing that is taken
 GRACE = 5  # seconds for a server to notice that we break off
 
 
@@ -28,14 +30,35 @@ class Client(ftplib.FTP_TLS):
         self.encrypted = context is not None
         super().__init__(context=context, timeout=timeout, encoding="latin-1")
         self.set_pasv(passive)
+        self._unread = b""
+        self._until = 0.0
 
     def enter(self, user: str, password: str) -> None:
         """Log in; nothing is said before the connection is encrypted, when it has to be."""
         if self.encrypted:
             self.auth()
+            self._unread = b""  # what came in clear isn't taken for what comes encrypted
         super().login(user, password, secure=False)
         if self.encrypted:
             self.prot_p()
+
+    def getmultiline(self) -> str:
+        """A reply, whole within our timeout once it has begun: a server that trickles hangs."""
+        self._until = 0.0
+        return super().getmultiline()  # type: ignore[misc, no-any-return]
+
+    def getline(self) -> str:
+        while b"\n" not in self._unread:
+            if len(self._unread) > self.maxline:  # type: ignore[attr-defined]
+                raise ftplib.Error("a line without an end")
+            if self._until and time.monotonic() > self._until:
+                raise TimeoutError
+            if self.sock is None or not (data := self.sock.recv(1 << 13)):
+                raise EOFError
+            self._until = self._until or time.monotonic() + float(self.timeout or 0)
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.removesuffix(b"\r").decode(self.encoding)
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[ssl.SSLSocket, int | None]:
         """The data connection, checked to be the server's."""
@@ -56,12 +79,17 @@ class Client(ftplib.FTP_TLS):
 
         Raises:
             EOFError: the last line doesn't end.
+            TimeoutError: it trickles, or is longer than any listing.
         """
         self.voidcmd("TYPE A")
+        pace, parts = Pace(float(self.timeout or 0), LISTING), []
         with self.ntransfercmd(cmd)[0] as conn:
-            data = b"".join(iter(lambda: conn.recv(CHUNK), b""))
+            while part := conn.recv(CHUNK):
+                parts.append(part)
+                pace.passed(len(part))
             self._end(conn)
         reply = self.voidresp()
+        data = b"".join(parts)
         if data and not data.endswith(b"\n"):
             raise EOFError
         for line in data.decode(self.encoding).split("\n")[:-1]:

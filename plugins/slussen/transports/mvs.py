@@ -22,7 +22,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, BinaryIO, cast
 
-from slussen.errors import CallError
+from slussen.errors import CallError, TransportError
 from slussen.transports import TIMEOUT, Entry, Exists, Missing, Sink, in_order
 from slussen.transports.ftp import Ftp
 from slussen.transports.remote import Pace
@@ -127,8 +127,6 @@ class Mvs(Ftp):
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """``<name>.A0000001`` and on: the server itself refuses a name that is taken."""
-        if seen is not None and self.stat(name) != seen:
-            raise Missing(f"archiving {name}: another dataset has taken the name since it was collected")
         actual = self._actual(name)
         library, member = _parts(actual)
         base = _base(actual, actual)
@@ -141,13 +139,19 @@ class Mvs(Ftp):
             archived = f"{library}(A{number:07d})" if member else f"{base}.A{number:07d}"
             with suppress(Exists):
                 self.rename(actual, archived, replace=False)
-                return archived
+                break
+        if seen is not None and self._differs(archived, seen):
+            self.rename(archived, actual, replace=False)
+            raise TransportError(f"archiving {name}: another dataset has taken the name since it was collected")
+        return archived
 
-    def _there(self, path: str) -> bool:
-        return bool(self._names(path))
+    def _differs(self, name: str, seen: Entry) -> bool:
+        """Is this another dataset than the one that was seen? Only what was read tells."""
+        found = self._measured(name)
+        return (found.size, found.modified) != (seen.size, seen.modified)
 
-    def _gone(self, path: str) -> bool:
-        return not self._there(path)  # the catalogue knows
+    def _look(self, path: str) -> bool:
+        return bool(self._names(path))  # the catalogue knows
 
     def _names(self, folder: str) -> list[str]:
         """Of a library's members only the names are told."""

@@ -18,6 +18,7 @@ import hashlib
 import io
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -30,6 +31,7 @@ from slussen.transports import (
     Missing,
     in_order,
     matches,
+    no_file,
     plain,
     versions,
 )
@@ -77,8 +79,14 @@ class Sftp(Remote):
             found = []
             for raw, attributes in self._client.names(self._bytes(self._folder or ".")):
                 name = self._name(raw)
-                if matches(name, pattern) and (entry := self._regular(name, attributes)) is not None:
+                if not matches(name, pattern):
+                    continue
+                if (entry := self._regular(name, attributes)) is not None:
                     found.append(entry)
+                elif not stat.S_ISDIR(
+                    attributes.st_mode or 0
+                ):  # a folder isn't meant for us; a link, a pipe is a fault
+                    found.append(no_file(name))
             return in_order(found)
 
     def stat(self, name: str) -> Entry | None:
@@ -359,9 +367,15 @@ class Sftp(Remote):
             ) from None
         channel = transport.open_session(timeout=TIMEOUT)
         channel.settimeout(TIMEOUT)
-        channel.invoke_subsystem("sftp")
-        client = Client(channel)
-        client.ask_limits()
+        late = threading.Timer(TIMEOUT, transport.close)  # paramiko waits for the subsystem's reply without end
+        late.daemon = True
+        late.start()
+        try:
+            channel.invoke_subsystem("sftp")
+            client = Client(channel)
+            client.ask_limits()
+        finally:
+            late.cancel()
         self._open_client = client
 
     @contextmanager
