@@ -373,6 +373,30 @@ def test_wrong_password_is_final_and_says_what_to_check(gateway: Rig) -> None:
             partner.entries("*")
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [("251 elsewhere", ""), ("200", ""), ("OK queued", Unknown), ("", Unknown), ("354 go on", Unknown),
+     ("99 x", Unknown), ("452 full", TransportError), ("554 no", TransportRefused)],
+)  # fmt: skip
+def test_only_a_no_after_the_last_dot_says_that_the_message_was_not_taken(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch, reply: str, said: Any
+) -> None:
+    push = x400_gateway.Front.push
+
+    async def replying(front: Any, status: Any) -> None:
+        await push(front, reply if "queued as" in str(status) else status)
+
+    monkeypatch.setattr(x400_gateway.Front, "push", replying)
+    with gateway.open() as partner:
+        if not said:
+            assert hand_over(partner, CONTENT) == ""
+        else:
+            with pytest.raises(said) as caught:
+                hand_over(partner, CONTENT)
+            assert caught.type is said
+    assert len(gateway.arrived()) == 1
+
+
 # SHS
 
 
