@@ -6,6 +6,7 @@ import base64
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -481,6 +482,60 @@ def test_a_receipt_that_cannot_be_read_is_about_nothing_and_others_are_left_alon
     assert (unread.about, unread.detail) == ("", "unparsable")
 
 
+@pytest.mark.parametrize("page", ["login", "gzip", "elsewhere", "refuse", "busy"])
+def test_a_receipt_that_does_not_come_whole_waits_until_it_does(
+    node: Rig, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        (good,) = partner.notices()
+        if page in ("refuse", "busy"):
+            node.faults.set(Fault(kind=page, on="get", times=1))  # type: ignore[arg-type]
+        else:
+            monkeypatch.setattr(shs_node.Handler, "_message", lambda handler, _: handler._page(page))
+        with pytest.raises((TransportError, TransportRefused)):
+            partner.notices()
+        monkeypatch.undo()
+        assert partner.notices() == [good]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tx_id": "x" * 101}, {"tx_id": "a/b"}, {"tx_id": "å1"}, {"sequence": "weird"}, {"status": "weird"}]
+)
+def test_a_row_that_cannot_be_used_is_refused_by_name_and_the_others_come(
+    node: Rig, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    node.send(NAME, CONTENT)
+    render = shs_node.render_messages
+
+    def rendered(labels: list[Any]) -> bytes:
+        bad = [replace(x, data=(shs_label.Data("bad.txt", 1),), **wrong) for x in labels]
+        return render(bad + labels)
+
+    monkeypatch.setattr(shs_node, "render_messages", rendered)
+    with node.open() as partner:
+        assert [e.name for e in partner.entries("*.TXT")] == [NAME]
+        assert fetched(partner) == CONTENT
+        assert [e.name for e in partner.entries("bad*")] == ["bad.txt"]
+        with pytest.raises(TransportRefused, match=r"bad\.txt: the message .* has an? (id|word)"):
+            fetched(partner, "bad.txt")
+
+
+def test_a_receipt_whose_id_is_none_is_about_nothing_and_the_others_come(
+    node: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = shs_node.render_messages
+    monkeypatch.setattr(
+        shs_node, "render_messages", lambda labels: render([replace(x, tx_id="a/b") for x in labels] + labels)
+    )
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        bad, good = partner.notices()
+        assert (bad.about, bad.detail, good.about) == ("", "unparsable", partner.message_id("skv-1"))
+        partner.settle(bad)
+        assert partner.notices()[0] == bad, "the same every time: the ledger has it once"
+
+
 def test_a_size_that_the_label_does_not_say_is_counted(node: Rig) -> None:
     node.send(NAME, CONTENT, sizes=False)
     with node.open() as partner:
@@ -556,6 +611,22 @@ def test_cut_anywhere_it_is_sent_or_not_and_nobody_says_the_wrong_one(kind: str,
                 there = [a.read() for a in rig.arrived() if a.id == identity]
                 assert there in ([], [CONTENT]), f"{way} {after}: not what was sent"
                 assert said == "unknown" or (said == "sent") == bool(there), f"{way} {after}: {said}"
+
+
+def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("imap", "shs"):
+        monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 1.5)
+    rig.send(NAME, CONTENT)
+    with rig.open() as partner:
+        assert [e.name for e in partner.entries("*")] == [NAME]
+        rig.faults.set(Fault(kind="trickle", on="get", bytes=1))
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            fetched(partner)
+        rig.faults.set()
+    assert time.monotonic() - began < 8
+    with rig.open() as partner:
+        assert fetched(partner) == CONTENT
 
 
 def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
