@@ -19,7 +19,7 @@ from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import Missing, Unknown, oraddress, shs_label
-from slussen.transports.mime import Decoder, base64_lines, base64_size, parts
+from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers, parts
 from slussen.transports.reports import delivery_report, read_report
 from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
 
@@ -249,6 +249,33 @@ def test_base64_in_lines_of_any_length_has_its_size(gateway: Rig) -> None:
         for entry in partner.entries("*"):
             assert entry.size == len(big), entry.name
             assert fetched(partner, entry.name) == big
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["filename*=idna''a%2Eb", 'filename="=?ü?Q?abc?="', "filename*=utf-8''a; filename*0=b", "filename*=undefined''a"],
+)
+def test_a_name_that_cannot_be_decoded_hides_no_other_file(gateway: Rig, name: str) -> None:
+    part = f"--b\r\nContent-Disposition: attachment; {name}\r\n\r\nx\r\n--b--\r\n".encode("iso-8859-1")
+    raw(gateway, "Content-Type: multipart/mixed; boundary=b", part, sender=OTHER)
+    gateway.send(NAME, CONTENT)
+    with gateway.open() as partner:
+        assert len(partner.entries("*")) == 2, "it is shown as it is written"
+        assert fetched(partner) == CONTENT
+    assert filename(parse_headers(f"Content-Disposition: attachment; {name}\r\n\r\n".encode()))
+
+
+def test_a_body_that_cannot_be_decoded_hides_no_other_file(gateway: Rig) -> None:
+    for encoding, body in (("x-uuencode", b"x"), ("base64", b"QUJD!")):
+        head = f'Content-Type: text/plain; name="{encoding}"\r\nContent-Transfer-Encoding: {encoding}'
+        raw(gateway, head, body)
+    gateway.send(NAME, CONTENT)
+    with gateway.open() as partner:
+        assert {e.name for e in partner.entries("*")} == {NAME, "x-uuencode", "base64"}
+        assert fetched(partner) == CONTENT
+        for bad in ("x-uuencode", "base64"):
+            with pytest.raises(TransportRefused, match="a part"):
+                fetched(partner, bad)
 
 
 def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:

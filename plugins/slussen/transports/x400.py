@@ -226,7 +226,10 @@ class X400:
         return self._entry(name, file) if file else None
 
     def _entry(self, name: str, file: _File) -> Entry:
-        size = 0 if file.refused else self._size(file)
+        size = 0
+        if not file.refused:
+            with suppress(TransportRefused):  # it can't be decoded: fetching it says so
+                size = self._size(file)
         answers = re.search(r"<[^<>\s]+>", str(file.mail.headers.get("In-Reply-To", "")))
         return Entry(name, size, f"{self._mailbox.validity}.{file.mail.uid}", answers[0] if answers else "")
 
