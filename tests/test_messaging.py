@@ -169,6 +169,14 @@ def test_a_message_is_delivered_and_not_again(rig: Rig, ledger: Ledger, store: P
     assert len(rig.arrived()) == 1
 
 
+def test_an_interchange_of_which_nothing_is_known_yet_is_sent(
+    rig: Rig, ledger: Ledger, store: PayloadStore, what: Dispatch
+) -> None:
+    with rig.open() as partner:
+        assert drive(dispatch(replace(what, interchange="skv-2"), store, partner, ledger)).state == "delivered"
+    assert [e.kind for e in ledger.events("skv-2")] == ["claim", "sending", "delivered"]
+
+
 def test_a_lost_reply_is_settled_without_a_second_message(
     rig: Rig, ledger: Ledger, store: PayloadStore, what: Dispatch
 ) -> None:

@@ -33,7 +33,7 @@ from slussen import settings
 from slussen.catalogue import Row
 from slussen.certificates import certificate
 from slussen.database import migrate
-from slussen.errors import CallError, TransportRefused
+from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.integration import Integration, directory, ftp, shs, sql, x400
 from slussen.ledger import Ledger
 from slussen.operators.probe import find, opens, partners_of
@@ -235,6 +235,24 @@ def test_each_operation_that_fails_is_the_step_that_fails(tmp_path: Path, what: 
     done = probe(partner(lambda: Stubborn(tmp_path, what), "directory"))
     assert [name for name, result in results(done).items() if result == "failed"] == [step]
     assert what == "remove" or files_in(tmp_path) == []
+
+
+def test_a_partner_who_takes_no_second_connection_is_a_step_that_failed(tmp_path: Path) -> None:
+    opened: list[Directory] = []
+
+    def once() -> Directory:
+        if opened:
+            raise TransportError("421: too many connections")
+        opened.append(Directory(tmp_path))
+        return opened[0]
+
+    done = probe(partner(once, "directory"))
+    assert [s.name for s in done.steps] == STEPS, "a delivery needs no other, too"
+    opened.clear()
+    done = probe(partner(once, "directory", pattern="*"))
+    assert [s.name for s in done.steps] == [*STEPS, "list"]
+    assert [(s.name, s.detail) for s in done.steps if s.result == "failed"] == [("list", "421: too many connections")]
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,15 @@ def test_a_file_that_was_cut_lengthened_or_has_no_envelope_is_refused_without_a_
         assert "Rostr" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("frame", "count"), [("lf", 9), ("lf", 1), ("crlf", 0), ("fixed", 9)])
+def test_an_envelope_whose_posts_are_not_as_many_as_it_says_is_refused(frame: str, count: int) -> None:
+    end = {"lf": b"\n", "crlf": b"\r\n", "fixed": b""}[frame]
+    wrapped = BytesIO()
+    wrap(BytesIO(2 * (b"H" * 20 + end)), wrapped, KEY, "iso8859-1", frame, ENVELOPE, count)
+    with pytest.raises(ContentError, match=f"says {count} posts"):
+        unwrap(wrapped, BytesIO(), KEY, "iso8859-1", frame)
+
+
 def test_another_key_is_told_from_a_changed_file_and_no_key_is_told_at_all() -> None:
     wrapped = BytesIO()
     wrap(BytesIO(b"A\n"), wrapped, KEY, "iso8859-1", "lf", ENVELOPE, 1)

@@ -55,8 +55,8 @@ class Entry:
 
 
 def archive(*entries: Entry, before: bytes = b"", gap: bytes = b"", after: bytes = b"", disks: int = 0,
-            comment: bytes = b"") -> bytes:  # fmt: skip
-    """The archive of these."""
+            comment: bytes = b"", counts: tuple[int, int] | None = None) -> bytes:  # fmt: skip
+    """The archive of these; ``counts`` is how many members its end says that there are."""
     out, directory = io.BytesIO(), io.BytesIO()
     out.write(before)
     for e in entries:
@@ -83,7 +83,7 @@ def archive(*entries: Entry, before: bytes = b"", gap: bytes = b"", after: bytes
     start = out.tell()
     out.write(directory.getvalue())
     out.write(struct.pack(
-        "<IHHHHIIH", 0x06054B50, disks, disks, len(entries), len(entries), directory.tell(), start, len(comment)
+        "<IHHHHIIH", 0x06054B50, disks, disks, *(counts or (len(entries),) * 2), directory.tell(), start, len(comment)
     ))  # fmt: skip
     out.write(comment + after)
     return out.getvalue()
@@ -188,6 +188,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "shorter than it says": (archive(replace(GOOD, method=8, size=9)), "zip_lies"),
     "not deflated at all": (archive(replace(GOOD, method=8, packed=b"\xff\xff\xff\xff")), "zip_lies"),
     "deflated, cut off": (archive(replace(GOOD, method=8, packed=ZEROS[:100], size=30 << 20)), "zip_bomb"),
+    "fewer members in the end": (archive(GOOD, OTHER_NAME, counts=(1, 1)), "zip_end"),
+    "more members in the end": (archive(GOOD, OTHER_NAME, counts=(9, 9)), "zip_end"),
+    "two counts": (archive(GOOD, OTHER_NAME, counts=(2, 1)), "zip_end"),
+    "a count that stands nowhere": (archive(GOOD, counts=(0xFFFF, 0xFFFF)), "zip_end"),
     # no archive
     "nothing": (b"", "no_zip"),
     "text": (b"<xml>" * 20, "zip_end"),

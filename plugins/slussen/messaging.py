@@ -168,7 +168,7 @@ class _Attempt:
             self.message = known or self.to.message_id(self.d.interchange)
             if is_delivered(events):
                 return "already"
-            if not self.to.resends and fold(events).state == "unknown":
+            if events and not self.to.resends and fold(events).state == "unknown":
                 return "unknown"
             self.number = _last_claim(events) + 1
             if self._append("claim", events, attempt=self.number):

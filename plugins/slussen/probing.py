@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -128,25 +128,30 @@ def probe(partner: Partner) -> Probe:
     if partner.own is not None:
         with _step(done, "our certificate") as say:
             say(*_validity(partner.own(), done.at, "have it renewed, and tell the partner"))
-    clock: tuple[Result, str] | None = None
-    with _step(done, "connect and log in"), (partner.deliver or partner.open)() as there:
-        if isinstance(there, Lazy):
-            there.connect()
-            theirs = there.time() if isinstance(there, Timed) else None
-            clock = ("not told", "") if theirs is None else _offset(theirs, time.time())
-    if done.steps[-1].result == "failed":
-        return done
-    if clock is not None:
-        with _step(done, "clock") as say:
-            say(*clock)
-    if partner.pattern:
-        with _step(done, "list") as say, partner.open() as there:
-            say("fine", _files(there.entries(partner.pattern)))
-    if partner.deliver is not None:
-        with partner.deliver() as to:
+    with ExitStack() as opened:
+        to: Transport | None = None
+        clock: tuple[Result, str] | None = None
+        with _step(done, "connect and log in"):
+            if partner.deliver is not None:
+                there: Source = (to := opened.enter_context(partner.deliver()))
+            else:
+                there = opened.enter_context(partner.open())
+            if isinstance(there, Lazy):
+                there.connect()
+                theirs = there.time() if isinstance(there, Timed) else None
+                clock = ("not told", "") if theirs is None else _offset(theirs, time.time())
+        if done.steps[-1].result == "failed":
+            return done
+        if clock is not None:
+            with _step(done, "clock") as say:
+                say(*clock)
+        if to is not None:
             _try_files(done, partner, to)
             with _step(done, "free space") as say:
                 say(*_space(to.space() if isinstance(to, Roomy) else None))
+    if partner.pattern:
+        with _step(done, "list") as say, partner.open() as source:
+            say("fine", _files(source.entries(partner.pattern)))
     return done
 
 

@@ -48,6 +48,17 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
 
+class _Counted:
+    """A sink that counts line ends, where there are some."""
+
+    def __init__(self, sink: Sink, end: bytes) -> None:
+        self._sink, self._end, self.lines = sink, end, 0
+
+    def write(self, data: bytes, /) -> int:
+        self.lines += data.count(self._end) if self._end else 0
+        return self._sink.write(data)
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """What a seal says: the key's check value and the file's HMAC, 32 upper-case hex digits each."""
@@ -148,7 +159,8 @@ def unwrap(source: BinaryIO, sink: Sink, key: bytes, encoding: str, frame: str) 
     """Take a file out of its envelope, and check it against its seal. ``source`` can be sought in.
 
     Raises:
-        ContentError: there is no envelope, it is of another key, or the file is not the one that was sealed.
+        ContentError: there is no envelope, it is of another key, it counts other posts than there are (without line
+            ends: a number that posts of one length can't have), or the file is not the one that was sealed.
     """
     end = _end(frame, encoding)
     post, size = POST + len(end), source.seek(0, 2)
@@ -164,8 +176,13 @@ def unwrap(source: BinaryIO, sink: Sink, key: bytes, encoding: str, frame: str) 
     if head["items"] != tail["count"]:
         raise _broken("the two posts of the envelope count differently", "ask the sender for the file once more")
     source.seek(post)
-    made = _pour(source, key, encoding, sink, end if size > 2 * post else None, size - 2 * post)
+    body = _Counted(sink, end[-1:])
+    made = _pour(source, key, encoding, body, end if size > 2 * post else None, size - 2 * post)
     check(made, Sealed(tail["kvv"], tail["hmac"]))
+    told = int(tail["count"])
+    if body.lines != told if end else told and ((size - 2 * post) % told or size == 2 * post):
+        there = f"there are {body.lines:,}" if end else "the file can't be divided by that"
+        raise _broken(f"the envelope says {told:,} posts, and {there}", "ask the sender for the file once more")
     return made
 
 

@@ -31,6 +31,7 @@ LOCAL, END = b"PK\x03\x04", b"PK\x05\x06"
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE 4.4.4: encrypted, strongly so, and with a masked directory
 DESCRIPTOR = 0x8  # sizes come after the data
 UTF8 = 0x800
+ZIP64 = 0xFFFF  # a count that stands elsewhere
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 EXTRA = {0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875}  # zip64, NTFS and Unix times and owners: no other name inside
 ARCHIVES = (LOCAL, END, b"PK\x07\x08", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"MSCF")
@@ -124,12 +125,28 @@ def _opened(stream: BinaryIO, findings: Findings) -> zipfile.ZipFile | None:
     if any(end[4:8]):
         _find(findings, "zip_disks", "the archive is one of several", offset=size - 18, next_step="ask for one archive")
         return None
+    told = [n for n in struct.unpack("<HH", end[8:12]) if n != ZIP64] + _told_by_zip64(stream, size)
     stream.seek(0)
     try:
-        return zipfile.ZipFile(stream)
+        archive = zipfile.ZipFile(stream)
+        if told and set(told) == {len(archive.infolist())}:
+            return archive
+        message = "its end counts other members than its directory has"
+        _find(findings, "zip_end", message, offset=size - 14, next_step="ask the sender for the archive again")
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError, struct.error):
         _find(findings, "no_zip", "the archive's directory can't be read", next_step="ask the sender for it again")
     return None
+
+
+def _told_by_zip64(stream: BinaryIO, size: int) -> list[int]:
+    """The two counts of members in the record for large archives (APPNOTE 4.3.14), where zipfile looks for it."""
+    if size < 98:
+        return []
+    stream.seek(size - 98)
+    record = stream.read(76)
+    if record[:4] != b"PK\x06\x06" or record[56:60] != b"PK\x06\x07":
+        return []
+    return list(struct.unpack("<QQ", record[24:40]))
 
 
 def _whole(stream: BinaryIO, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], findings: Findings) -> None:

@@ -6,6 +6,7 @@ import base64
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import Missing, Unknown, oraddress, shs_label
-from slussen.transports.mime import Decoder, base64_lines, base64_size, parts
+from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers, parts
 from slussen.transports.reports import delivery_report, read_report
 from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
 
@@ -250,6 +251,33 @@ def test_base64_in_lines_of_any_length_has_its_size(gateway: Rig) -> None:
             assert fetched(partner, entry.name) == big
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["filename*=idna''a%2Eb", 'filename="=?ü?Q?abc?="', "filename*=utf-8''a; filename*0=b", "filename*=undefined''a"],
+)
+def test_a_name_that_cannot_be_decoded_hides_no_other_file(gateway: Rig, name: str) -> None:
+    part = f"--b\r\nContent-Disposition: attachment; {name}\r\n\r\nx\r\n--b--\r\n".encode("iso-8859-1")
+    raw(gateway, "Content-Type: multipart/mixed; boundary=b", part, sender=OTHER)
+    gateway.send(NAME, CONTENT)
+    with gateway.open() as partner:
+        assert len(partner.entries("*")) == 2, "it is shown as it is written"
+        assert fetched(partner) == CONTENT
+    assert filename(parse_headers(f"Content-Disposition: attachment; {name}\r\n\r\n".encode()))
+
+
+def test_a_body_that_cannot_be_decoded_hides_no_other_file(gateway: Rig) -> None:
+    for encoding, body in (("x-uuencode", b"x"), ("base64", b"QUJD!")):
+        head = f'Content-Type: text/plain; name="{encoding}"\r\nContent-Transfer-Encoding: {encoding}'
+        raw(gateway, head, body)
+    gateway.send(NAME, CONTENT)
+    with gateway.open() as partner:
+        assert {e.name for e in partner.entries("*")} == {NAME, "x-uuencode", "base64"}
+        assert fetched(partner) == CONTENT
+        for bad in ("x-uuencode", "base64"):
+            with pytest.raises(TransportRefused, match="a part"):
+                fetched(partner, bad)
+
+
 def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:
     part = b"--b\r\nContent-Disposition: attachment; filename=%s\r\n\r\nx\r\n"
     raw(gateway, "Content-Type: multipart/mixed; boundary=b", part % b"a.txt" + part % b"b.txt" + b"--b--\r\n")
@@ -373,6 +401,30 @@ def test_wrong_password_is_final_and_says_what_to_check(gateway: Rig) -> None:
             partner.entries("*")
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [("251 elsewhere", ""), ("200", ""), ("OK queued", Unknown), ("", Unknown), ("354 go on", Unknown),
+     ("99 x", Unknown), ("452 full", TransportError), ("554 no", TransportRefused)],
+)  # fmt: skip
+def test_only_a_no_after_the_last_dot_says_that_the_message_was_not_taken(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch, reply: str, said: Any
+) -> None:
+    push = x400_gateway.Front.push
+
+    async def replying(front: Any, status: Any) -> None:
+        await push(front, reply if "queued as" in str(status) else status)
+
+    monkeypatch.setattr(x400_gateway.Front, "push", replying)
+    with gateway.open() as partner:
+        if not said:
+            assert hand_over(partner, CONTENT) == ""
+        else:
+            with pytest.raises(said) as caught:
+                hand_over(partner, CONTENT)
+            assert caught.type is said
+    assert len(gateway.arrived()) == 1
+
+
 # SHS
 
 
@@ -457,6 +509,60 @@ def test_a_receipt_that_cannot_be_read_is_about_nothing_and_others_are_left_alon
     assert (unread.about, unread.detail) == ("", "unparsable")
 
 
+@pytest.mark.parametrize("page", ["login", "gzip", "elsewhere", "refuse", "busy"])
+def test_a_receipt_that_does_not_come_whole_waits_until_it_does(
+    node: Rig, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        (good,) = partner.notices()
+        if page in ("refuse", "busy"):
+            node.faults.set(Fault(kind=page, on="get", times=1))  # type: ignore[arg-type]
+        else:
+            monkeypatch.setattr(shs_node.Handler, "_message", lambda handler, _: handler._page(page))
+        with pytest.raises((TransportError, TransportRefused)):
+            partner.notices()
+        monkeypatch.undo()
+        assert partner.notices() == [good]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tx_id": "x" * 101}, {"tx_id": "a/b"}, {"tx_id": "å1"}, {"sequence": "weird"}, {"status": "weird"}]
+)
+def test_a_row_that_cannot_be_used_is_refused_by_name_and_the_others_come(
+    node: Rig, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    node.send(NAME, CONTENT)
+    render = shs_node.render_messages
+
+    def rendered(labels: list[Any]) -> bytes:
+        bad = [replace(x, data=(shs_label.Data("bad.txt", 1),), **wrong) for x in labels]
+        return render(bad + labels)
+
+    monkeypatch.setattr(shs_node, "render_messages", rendered)
+    with node.open() as partner:
+        assert [e.name for e in partner.entries("*.TXT")] == [NAME]
+        assert fetched(partner) == CONTENT
+        assert [e.name for e in partner.entries("bad*")] == ["bad.txt"]
+        with pytest.raises(TransportRefused, match=r"bad\.txt: the message .* has an? (id|word)"):
+            fetched(partner, "bad.txt")
+
+
+def test_a_receipt_whose_id_is_none_is_about_nothing_and_the_others_come(
+    node: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = shs_node.render_messages
+    monkeypatch.setattr(
+        shs_node, "render_messages", lambda labels: render([replace(x, tx_id="a/b") for x in labels] + labels)
+    )
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        bad, good = partner.notices()
+        assert (bad.about, bad.detail, good.about) == ("", "unparsable", partner.message_id("skv-1"))
+        partner.settle(bad)
+        assert partner.notices()[0] == bad, "the same every time: the ledger has it once"
+
+
 def test_a_size_that_the_label_does_not_say_is_counted(node: Rig) -> None:
     node.send(NAME, CONTENT, sizes=False)
     with node.open() as partner:
@@ -532,6 +638,22 @@ def test_cut_anywhere_it_is_sent_or_not_and_nobody_says_the_wrong_one(kind: str,
                 there = [a.read() for a in rig.arrived() if a.id == identity]
                 assert there in ([], [CONTENT]), f"{way} {after}: not what was sent"
                 assert said == "unknown" or (said == "sent") == bool(there), f"{way} {after}: {said}"
+
+
+def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("imap", "shs"):
+        monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 1.5)
+    rig.send(NAME, CONTENT)
+    with rig.open() as partner:
+        assert [e.name for e in partner.entries("*")] == [NAME]
+        rig.faults.set(Fault(kind="trickle", on="get", bytes=1))
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            fetched(partner)
+        rig.faults.set()
+    assert time.monotonic() - began < 8
+    with rig.open() as partner:
+        assert fetched(partner) == CONTENT
 
 
 def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseOperator, Context
 
 from slussen import clock, settings
-from slussen.errors import CallError, TransportError
+from slussen.errors import CallError, SlussenError, TransportError
 from slussen.operators.alarms import channels
 from slussen.operators.base import ledger, patient
 from slussen.operators.connections import source, transport
@@ -52,7 +52,7 @@ class ProbeOperator(BaseOperator):
         for connection in seen:
             try:
                 done = probe(partners_of(soon, [connection])[0])
-            except CallError as error:  # a connection that is wrong hides none of the others
+            except SlussenError as error:  # a connection that is wrong hides none of the others
                 self.log.error("%s: %s", connection, error)
                 failed.append(connection)
                 continue

@@ -6,10 +6,12 @@ Nothing is fetched whole: a part comes in pieces (RFC 3501, 6.4.5, ``BODY.PEEK[â
 from __future__ import annotations
 
 import imaplib
+import io
 import re
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message as Headers
 from typing import Any
@@ -17,8 +19,11 @@ from typing import Any
 from slussen.errors import TransportError, TransportRefused
 from slussen.transports import TIMEOUT, Missing
 from slussen.transports.mime import parse_headers
+from slussen.transports.remote import Pace
 
 PIECE = 1 << 22  # bytes of a part that one command asks for
+STEP = 1 << 16  # bytes of it that are waited for at a time
+LINE = 1_000_001  # bytes that imaplib wants of a line: one more than it allows
 DEEPEST = 10  # how far parts may stand in parts
 NESTED = 100  # parentheses in parentheses that are followed
 HEADERS = "FROM TO SUBJECT DATE MESSAGE-ID IN-REPLY-TO REFERENCES DISPOSITION-NOTIFICATION-TO RETURN-PATH"
@@ -59,7 +64,7 @@ class Mailbox:
     ) -> None:  # fmt: skip
         self._archive, self._mailbox = archive, mailbox
         with said(f"connecting to {host}", connecting=True):
-            self._imap = imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=TIMEOUT)
+            self._imap = _Paced(host, port, ssl_context=context, timeout=TIMEOUT)
         try:
             with said(f"logging in to {host}", final=True):
                 self._imap.login(user, password)
@@ -143,12 +148,45 @@ class Mailbox:
         try:
             self._imap.logout()
         except (imaplib.IMAP4.error, OSError):
-            self._imap.shutdown()
+            with suppress(OSError):
+                self._imap.shutdown()
 
     def _ok(self, answer: tuple[str, list[Any]]) -> list[Any]:
         if answer[0] != "OK":
             raise imaplib.IMAP4.error("refused")
         return answer[1]
+
+
+class _Paced(imaplib.IMAP4_SSL):
+    """What trickles is given up: imaplib's timeout is one for each byte."""
+
+    def read(self, size: int) -> bytes:
+        made, got, pace = memoryview(bytearray(size)), 0, Pace(TIMEOUT)
+        while got < size and (more := self._file.readinto1(made[got : got + STEP])):
+            got += more
+            self._passed(pace, more)
+        return bytes(made[:got])
+
+    def readline(self) -> bytes:
+        line, pace = bytearray(), Pace(TIMEOUT)
+        while len(line) < LINE and not line.endswith(b"\n") and (ahead := self._file.peek()):
+            line += self._file.read(ahead.find(b"\n") + 1 or len(ahead))
+            self._passed(pace, len(ahead))
+        if len(line) >= LINE:
+            raise self.error("a line without an end")
+        return bytes(line)
+
+    @property
+    def _file(self) -> io.BufferedReader:
+        return self.file  # type: ignore[return-value]
+
+    def _passed(self, pace: Pace, size: int) -> None:
+        try:
+            pace.passed(size)
+        except TimeoutError:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)  # nobody waits for the rest
+            raise
 
 
 @contextmanager

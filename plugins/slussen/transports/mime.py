@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import binascii
 import quopri
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message as Headers
 from email.parser import Parser
@@ -24,6 +25,7 @@ from slussen.errors import TransportRefused
 LINE = 57  # bytes that a line of base64 holds
 CHUNK = LINE * 16 * 1024
 HEAD = 1 << 16  # bytes that the headers of a part may have
+WRITTEN = re.compile(r"name[*0-9]*\s*=\s*([^;\r\n]+)", re.IGNORECASE)
 
 
 def base64_lines(source: BinaryIO) -> Iterator[bytes]:
@@ -136,9 +138,17 @@ def parse_headers(head: bytes) -> Headers:
 
 
 def filename(headers: Headers) -> str:
-    """The name of a part (RFC 2183, RFC 2231, RFC 2047 where it shouldn't be), or nothing."""
-    name = headers.get_filename() or ""
-    with suppress(HeaderParseError, LookupError, UnicodeError):
+    """The name of a part (RFC 2183, RFC 2231, RFC 2047 where it shouldn't be), or nothing.
+
+    One that can't be decoded is as it is written: ``email`` raises whatever its codecs do.
+    """
+    try:
+        name = headers.get_filename() or ""
+    except (MessageError, LookupError, TypeError, ValueError):
+        written = " ".join(str(headers.get(h, "")) for h in ("Content-Disposition", "Content-Type"))
+        found = WRITTEN.search(written)
+        return found[1].strip() if found else "?"
+    with suppress(MessageError, LookupError, TypeError, ValueError):
         return str(make_header(decode_header(name))) if "=?" in name else name
     return name
 

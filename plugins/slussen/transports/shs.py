@@ -34,7 +34,19 @@ from slussen.transports import (
     plain,
 )
 from slussen.transports.mime import Part, parse_headers, parts
-from slussen.transports.shs_label import CONFIRM, ERROR, Data, Label, management, messages, parse, render, token
+from slussen.transports.remote import Pace
+from slussen.transports.shs_label import (
+    CONFIRM,
+    ERROR,
+    NAMELESS,
+    Data,
+    Label,
+    management,
+    messages,
+    parse,
+    render,
+    token,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -225,9 +237,11 @@ class Shs:
         """The oldest message with a file of each name, the partner's before anybody's."""
         found: dict[str, _Waiting] = {}
         for label in self._list(self._actor.product):
-            if label.status != self._actor.status:
+            if label.status != self._actor.status and not label.wrong:
                 continue
-            refused = "" if label.sender == self._actor.partner else "is of another sender than the partner"
+            refused = label.wrong
+            if label.sender != self._actor.partner:
+                refused = refused or "is of another sender than the partner"
             if len(label.data) != 1:
                 refused = refused or "has not one file"
             name = (label.data[0].filename if label.data else "") or label.tx_id
@@ -293,14 +307,17 @@ class Shs:
 
     @contextmanager
     def _parts(self, tx_id: str) -> Iterator[tuple[Label, Iterator[Part]]]:
+        with self._message(tx_id) as (boundary, chunks):
+            following = parts(boundary, chunks)
+            yield _label(tx_id, following), following
+
+    @contextmanager
+    def _message(self, tx_id: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The boundary of a message's parts, and its body."""
         path = f"/shs/ds/{self._actor.own}/{token(tx_id)}"
         with _said("SHS: fetching"), self._http.stream("GET", path) as answer:
             self._good(answer)
-            following = parts(*_boundary(answer))
-            first = next(following, None)
-            if first is None:
-                raise TransportRefused(f"SHS: the message {tx_id} has no label")
-            yield parse(first.read(LABEL)), following
+            yield _boundary(answer)
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """Acknowledge the very message that was seen: where its agreement wants it, the node confirms to its sender."""
@@ -333,14 +350,20 @@ class Shs:
         return [self._notice(x) for product in (CONFIRM, ERROR) for x in self._list(product) if x.sender in ours]
 
     def _notice(self, listed: Label) -> Notice:
+        """What comes whole from the node and is no receipt is about nothing; what doesn't come stays where it is."""
         nothing = Notice(listed.tx_id, "", "delivery", "rejected", "unparsable")
-        try:
-            with self._parts(listed.tx_id) as (label, following):
-                part = next(following, None)
-                if part is None:
-                    return nothing
-                said = management(part.read(LABEL))
-        except TransportRefused:
+        if listed.wrong:
+            return nothing
+        with self._message(listed.tx_id) as (boundary, chunks):
+            try:
+                following = parts(boundary, chunks)
+                label, part = _label(listed.tx_id, following), next(following, None)
+                said = management(part.read(LABEL)) if part is not None else None
+            except TransportRefused:
+                said = None
+            for _ in chunks:  # a fault of the connection would come now
+                pass
+        if said is None:
             return nothing
         if label.sender != listed.sender:
             return Notice(listed.tx_id, "", "delivery", "rejected", "from a stranger")
@@ -350,6 +373,8 @@ class Shs:
         return Notice(listed.tx_id, said.content_id, "delivery", "rejected" if wrong else "accepted", said.code)
 
     def settle(self, notice: Notice) -> None:
+        if notice.reference.startswith(NAMELESS):
+            return  # nothing can be asked of the node about it
         try:
             self._acknowledge(notice.reference)
         except Missing:
@@ -405,12 +430,29 @@ def _read(answer: httpx.Response, limit: int) -> bytes:
 def _bounded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
     if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
         raise TransportRefused("SHS: a compressed answer, which wasn't asked for: refused unread")
-    got = 0
+    return _pieces(answer, limit)
+
+
+def _pieces(answer: httpx.Response, limit: int) -> Iterator[bytes]:
+    import httpx
+
+    pace = Pace(TIMEOUT)
     for chunk in answer.iter_raw():
-        got += len(chunk)
-        if limit and got > limit:
+        try:
+            pace.passed(len(chunk))
+        except TimeoutError:
+            raise httpx.ReadTimeout("it trickles") from None  # as if nothing came: what that means, the caller knows
+        if limit and pace.bytes > limit:
             raise TransportRefused(f"SHS: an answer of more than {limit} bytes where a short one belongs")
         yield chunk
+
+
+def _label(tx_id: str, following: Iterator[Part]) -> Label:
+    """A message's first part."""
+    first = next(following, None)
+    if first is None:
+        raise TransportRefused(f"SHS: the message {tx_id} has no label")
+    return parse(first.read(LABEL))
 
 
 def _boundary(answer: httpx.Response) -> tuple[str, Iterator[bytes]]:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 ACTOR = "urn:X-shs:"
 CONFIRM, ERROR = f"{ACTOR}confirm", f"{ACTOR}error"
 TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,100}")  # what we take for an NMTOKEN
+NAMELESS = "?"  # what a made-up id begins with: no token has it
 HEAD = '<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>\n'
 
 
@@ -32,7 +34,10 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What we use of a label; ``sender``, ``to`` are organisation numbers."""
+    """What we use of a label; ``sender``, ``to`` are organisation numbers; ``wrong`` is why a list's row can't be used.
+
+    A row whose id is none has a made-up one, the same in every list, that no node can be asked about.
+    """
 
     tx_id: str
     corr_id: str
@@ -46,6 +51,7 @@ class Label:
     agreement: str = ""
     sequence: Literal["event", "request", "reply", "adm"] = "event"
     status: Literal["production", "test"] = "production"
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +112,34 @@ def parse(xml: bytes) -> Label:
 
 
 def messages(xml: bytes) -> list[Label]:
-    """A list of messages that wait; what a label would say more is left empty."""
-    root = _root(xml, "shs.message-list", "a list of messages")
-    return [
-        Label(
-            tx_id=token(e.get("tx.id", "")),
-            corr_id=e.get("corr.id", ""),
-            content_id=e.get("content.id", ""),
-            sender=e.get("from", e.get("originator", "")).removeprefix(ACTOR),
-            to=e.get("to", "").removeprefix(ACTOR),
-            product=e.get("product", ""),
-            data=tuple(_read_data(d) for d in e.findall("data")),
-            datetime=e.get("timestamp", ""),
-            sequence=_one_of(e.get("sequence-type", ""), "event", "request", "reply", "adm"),  # type: ignore[arg-type]
-            status=_one_of(e.get("status", "production"), "production", "test"),  # type: ignore[arg-type]
+    """A list of messages that wait; what a label would say more is left empty; a row that can't be used says so."""
+    return [_row(e) for e in _root(xml, "shs.message-list", "a list of messages").findall("message")]
+
+
+def _row(e: Element) -> Label:
+    found = Label(
+        tx_id=e.get("tx.id", ""),
+        corr_id=e.get("corr.id", ""),
+        content_id=e.get("content.id", ""),
+        sender=e.get("from", e.get("originator", "")).removeprefix(ACTOR),
+        to=e.get("to", "").removeprefix(ACTOR),
+        product=e.get("product", ""),
+        data=tuple(_read_data(d) for d in e.findall("data")),
+        datetime=e.get("timestamp", ""),
+    )
+    try:
+        token(found.tx_id)
+    except TransportRefused:
+        known = hashlib.sha256(found.tx_id.encode()).hexdigest()[:32]
+        return replace(found, tx_id=f"{NAMELESS}{known}", wrong="has an id that is none")
+    try:
+        return replace(
+            found,
+            sequence=_one_of(e.get("sequence-type", ""), "event", "request", "reply", "adm"),
+            status=_one_of(e.get("status", "production"), "production", "test"),
         )
-        for e in root.findall("message")
-    ]
+    except TransportRefused:
+        return replace(found, wrong="has a word that SHS's DTD doesn't have")
 
 
 def render_messages(labels: list[Label]) -> bytes:

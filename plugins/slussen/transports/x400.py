@@ -159,8 +159,11 @@ class X400:
                 code, text = smtp.getreply()
             except (OSError, smtplib.SMTPException):
                 raise Unknown("the message was handed over to the gateway, and its reply was lost") from None
-            with _said("handing a message over"):
-                _expect((code, text), 250)
+            if 400 <= code < 600:  # only a "no" says that it isn't theirs
+                with _said("handing a message over"):
+                    raise smtplib.SMTPResponseException(code, text)
+            if not 200 <= code < 300:
+                raise Unknown("the message was handed over to the gateway, and its reply can't be read")
             queued = QUEUED.search(text)
             return queued[1].decode() if queued else ""
         finally:
@@ -223,7 +226,10 @@ class X400:
         return self._entry(name, file) if file else None
 
     def _entry(self, name: str, file: _File) -> Entry:
-        size = 0 if file.refused else self._size(file)
+        size = 0
+        if not file.refused:
+            with suppress(TransportRefused):  # it can't be decoded: fetching it says so
+                size = self._size(file)
         answers = re.search(r"<[^<>\s]+>", str(file.mail.headers.get("In-Reply-To", "")))
         return Entry(name, size, f"{self._mailbox.validity}.{file.mail.uid}", answers[0] if answers else "")
 
