@@ -94,6 +94,8 @@ def test_a_partners_file_comes_back(name: str, seed: int) -> None:
         for f in layout.of(row["record_type"]):
             if f.truncate and row.get(f.name):
                 row[f.name] = row[f.name][: f.length].rstrip()
+        if name == "ifs_invoice" and row.get("belopp"):  # the sums of its last record have no place for a sign
+            row["belopp"] = abs(row["belopp"])
     there_and_back(layout, rows, encoding, frame)
 
 

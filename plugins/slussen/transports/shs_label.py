@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 from xml.sax.saxutils import escape, quoteattr
 
 from slussen.errors import TransportRefused
@@ -20,6 +20,13 @@ CONFIRM, ERROR = f"{ACTOR}confirm", f"{ACTOR}error"
 TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,100}")  # what we take for an NMTOKEN
 NAMELESS = "?"  # what a made-up id begins with: no token has it
 HEAD = '<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>\n'
+
+
+Sequence = Literal["event", "request", "reply", "adm"]
+Status = Literal["production", "test"]
+SEQUENCES: tuple[Sequence, ...] = ("event", "request", "reply", "adm")
+STATUSES: tuple[Status, ...] = ("production", "test")
+Word = TypeVar("Word", Sequence, Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,8 @@ class Label:
     datetime: str = ""
     name: str = ""
     agreement: str = ""
-    sequence: Literal["event", "request", "reply", "adm"] = "event"
-    status: Literal["production", "test"] = "production"
+    sequence: Sequence = "event"
+    status: Status = "production"
     wrong: str = ""
 
 
@@ -105,8 +112,8 @@ def parse(xml: bytes) -> Label:
         to=_actor(root.find("to")),
         product=(root.findtext("product") or "").strip(),
         data=tuple(_read_data(e) for e in content.findall("data")),
-        sequence=_one_of(root.get("sequence-type", ""), "event", "request", "reply", "adm"),  # type: ignore[arg-type]
-        status=_one_of(root.get("status", "production"), "production", "test"),  # type: ignore[arg-type]
+        sequence=_one_of(root.get("sequence-type", ""), SEQUENCES),
+        status=_one_of(root.get("status", "production"), STATUSES),
         agreement=root.get("shs.agreement", ""),
     )
 
@@ -135,8 +142,8 @@ def _row(e: Element) -> Label:
     try:
         return replace(
             found,
-            sequence=_one_of(e.get("sequence-type", ""), "event", "request", "reply", "adm"),
-            status=_one_of(e.get("status", "production"), "production", "test"),
+            sequence=_one_of(e.get("sequence-type", ""), SEQUENCES),
+            status=_one_of(e.get("status", "production"), STATUSES),
         )
     except TransportRefused:
         return replace(found, wrong="has a word that SHS's DTD doesn't have")
@@ -217,7 +224,8 @@ def token(value: str) -> str:
     return value
 
 
-def _one_of(value: str, *allowed: str) -> str:
-    if value not in allowed:
-        raise TransportRefused("an SHS message with a word that its DTD doesn't have")
-    return value
+def _one_of(value: str, allowed: tuple[Word, ...]) -> Word:
+    for word in allowed:
+        if word == value:
+            return word
+    raise TransportRefused("an SHS message with a word that its DTD doesn't have")
