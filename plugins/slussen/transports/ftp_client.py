@@ -45,11 +45,11 @@ class Client(ftplib.FTP_TLS):
     def getmultiline(self) -> str:
         """A reply, whole within our timeout once it has begun: a server that trickles hangs."""
         self._until = 0.0
-        return super().getmultiline()  # type: ignore[misc, no-any-return]
+        return super().getmultiline()
 
     def getline(self) -> str:
         while b"\n" not in self._unread:
-            if len(self._unread) > self.maxline:  # type: ignore[attr-defined]
+            if len(self._unread) > self.maxline:
                 raise ftplib.Error("a line without an end")
             if self._until and time.monotonic() > self._until:
                 raise TimeoutError
