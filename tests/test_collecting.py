@@ -371,7 +371,7 @@ def test_it_knows_no_airflow() -> None:
 # --- bad input
 
 
-def test_what_is_no_file_is_not_seen_and_not_waited_for(inbox: Path, store: PayloadStore, book: Any) -> None:
+def test_what_is_no_file_is_told_and_not_read(inbox: Path, store: PayloadStore, book: Any) -> None:
     secret = inbox.parent / "secret.txt"
     secret.write_bytes(b"secret")
     (inbox / "link.txt").symlink_to(secret)
@@ -380,7 +380,9 @@ def test_what_is_no_file_is_not_seen_and_not_waited_for(inbox: Path, store: Payl
     (inbox / "folder.txt").mkdir()
     with Directory(inbox) as source:
         taking = take(row(), source, store, book)
-    assert taking.seen.files == ()
+    names = [e.name for e in taking.seen.files]
+    assert names == [f"{n}.txt, which is no regular file/" for n in ("link", "pipe", "up")]
+    assert taking.taken == set()
     assert secret.read_bytes() == b"secret"
 
 

@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -414,3 +414,19 @@ def test_a_broken_upload_leaves_no_dataset(faulty: Callable[..., Ftp], tmp_path:
             break
         deadline.wait(0.05)
     assert [f.name for f in tmp_path.iterdir()] == ["A.WHOLE"]
+
+
+def test_a_reply_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ftp, "TIMEOUT", 0.5)
+
+    def speak() -> None:
+        control, _ = listener.accept()
+        with control, suppress(OSError):
+            for _ in range(100):
+                control.sendall(b"2")
+                threading.Event().wait(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=speak, daemon=True).start()
+        with pytest.raises(TransportError, match="TimeoutError"):
+            Ftp("127.0.0.1", listener.getsockname()[1], "u", "p")
