@@ -135,8 +135,8 @@ def _row(e: Element) -> Label:
     try:
         return replace(
             found,
-            sequence=_one_of(e.get("sequence-type", ""), "event", "request", "reply", "adm"),
-            status=_one_of(e.get("status", "production"), "production", "test"),
+            sequence=_one_of(e.get("sequence-type", ""), "event", "request", "reply", "adm"),  # type: ignore[arg-type]
+            status=_one_of(e.get("status", "production"), "production", "test"),  # type: ignore[arg-type]
         )
     except TransportRefused:
         return replace(found, wrong="has a word that SHS's DTD doesn't have")
