@@ -11,6 +11,7 @@ from slussen.catalogue import rows
 from slussen.errors import CallError
 from slussen.integration import Times
 from slussen.lateness import eta, resolve
+from tests.answering import ASK, F30, at
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 NIGHT = Times(expected="20:30", amber="06:00", red="07:00", cutoff="07:30")
@@ -96,3 +97,19 @@ def test_every_rows_times_are_in_order_and_none_is_long_after_its_interval(row: 
         due = resolve(row.integration.times, interval.start)
         assert interval.start <= due.expected <= due.amber <= due.red <= due.cutoff
         assert due.cutoff < row.timetable.closes(interval).add(days=2)
+
+
+def test_a_held_file_may_wait_until_the_cut_off_of_its_row() -> None:
+    from slussen.operators.base import Run
+    from slussen.operators.gate import PATIENCE, time_left
+
+    def left(start: str, now: str, end: str = "") -> timedelta:
+        return time_left(F30.integration, Run("r", at(start), at(end or start), at(now)))
+
+    assert left("12 20:00", "13 03:10") == timedelta(hours=4, minutes=20)
+    assert left("12 20:00", "12 20:05", "13 07:30") == timedelta(hours=11, minutes=25), "its window ends with it"
+    assert left("12 20:00", "13 09:00") == PATIENCE, "by hand, after it"
+    assert time_left(ASK.integration, Run("r", at("12 09:00"), at("12 15:00"), at("12 09:10"))) == timedelta(
+        hours=5, minutes=50
+    ), "a row without times has its window"
+    assert time_left(ASK.integration, Run("r", None, None, at("12 09:10"))) == PATIENCE

@@ -100,6 +100,17 @@ def test_what_doesnt_come_is_told_of_when_it_is_late_and_when_it_is_red_and_when
     assert missed(ledger, "f30") == []
 
 
+def test_what_still_stands_failed_the_day_after_is_not_said_to_work_again(ledger: Ledger, phone: Phone) -> None:
+    tonight = names(F30.integration, at("12 20:00"))[0]
+    looks(ledger, phone, "12 19:50")
+    write(ledger, tonight, "f30", STAGED)
+    looks(ledger, phone, "13 06:00", "13 07:00", "13 12:00", "13 20:10", "14 05:00", "14 14:00", "15 14:00")
+    assert not about(phone, f"{tonight} works again")
+    write(ledger, tonight, "f30", DELIVERED)
+    looks(ledger, phone, "15 14:10")
+    assert len(about(phone, f"{tonight} works again")) == 2
+
+
 def test_a_window_that_is_over_without_a_trace_is_missed_once(ledger: Ledger, phone: Phone) -> None:
     tonight = names(F30.integration, at("12 20:00"))[0]
     looks(ledger, phone, "12 19:50", "13 07:30", "13 07:40", "13 16:00")

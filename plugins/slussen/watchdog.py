@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slussen.ledger import Event, Ledger
 
 STREAM = "watch/slussen"
+STANDS = 40  # days that an interval of which an alarm stands is looked at again
 REMEMBERED = timedelta(hours=6)  # how often a look is written down: what lies between is looked at again, to no harm
 # Alarms of ours that are not over.
 OPEN = """
@@ -69,7 +70,8 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     """Compare schedule and ledger as of ``now`` (UTC); raise and end alarms."""
     found = Look()
     first, last = _looks(ledger, now)
-    asked = {row.key: _intervals(row, first, min(last or now, now), now) for row in rows}
+    standing = _standing_alarms(ledger)
+    asked = {row.key: _intervals(row, first, min(last or now, now), now, standing) for row in rows}
     events = of_intervals(ledger, [wanted(row.integration, asked[row.key], now) for row in rows])
     for row in rows:
         for start in asked[row.key]:
@@ -77,7 +79,7 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     _owed(found, rows, ledger, now)
     for alert in found.alarms.values():
         alarms.alert(alert)
-    for cause in _standing_alarms(ledger):
+    for cause in standing:
         if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
             alarms.recovered(cause, now)
             found.over.append(cause)
@@ -93,16 +95,20 @@ def _looks(ledger: Ledger, now: datetime) -> tuple[datetime, datetime | None]:
     return (looked[0], looked[-1]) if looked else (now, None)
 
 
-def _intervals(row: Row, first: datetime, since: datetime, now: datetime) -> list[datetime]:
-    """The starts of the intervals that were not over at the last look. What began before the first isn't ours."""
+def _intervals(row: Row, first: datetime, since: datetime, now: datetime, standing: Sequence[str]) -> list[datetime]:
+    """The starts of the intervals that were not over at the last look, or of which an alarm stands: only what has been
+    looked at can be over. What began before the first look isn't ours.
+    """
     if row.timetable is None or is_often(row):
         return []
-    begin = max(first, since - timedelta(days=row.timetable.lookback), row.since or first)
-    return [
-        datetime.fromtimestamp(i.start.timestamp(), UTC)
-        for i in row.timetable.between(begin, now)
-        if row.timetable.closes(i) > since
-    ]
+    told = {cause.partition("/")[2] for cause in standing}
+    begin = max(first, since - timedelta(days=max(row.timetable.lookback, STANDS if told else 0)), row.since or first)
+    starts = []
+    for i in row.timetable.between(begin, now):
+        start = datetime.fromtimestamp(i.start.timestamp(), UTC)
+        if row.timetable.closes(i) > since or names(row.integration, start)[0] in told:
+            starts.append(start)
+    return starts
 
 
 def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]], ledger: Ledger, now: datetime) -> None:

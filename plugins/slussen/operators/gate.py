@@ -20,14 +20,26 @@ if TYPE_CHECKING:
     from slussen.quality.gate import Kind
 
 RELEASE, REFUSE = "Release", "Refuse"
-PATIENCE = timedelta(hours=12)  # for a run that has no window: as long as a night and a morning
+PATIENCE = timedelta(hours=12)  # for a run by hand, or after its cut-off: as long as a night and a morning
+
+
+def time_left(integration: Integration, run: Run) -> timedelta:
+    """How long a held file may wait for its answer: until the cut-off of the run's interval, or its window's end."""
+    from slussen.lateness import resolve
+
+    until = run.end
+    if integration.times is not None and run.start is not None:
+        until = resolve(integration.times, run.start).cutoff
+    # Seconds, since what pendulum's times leave between them is no timedelta that Airflow can send on.
+    seconds = (until - run.now).total_seconds() if until is not None else 0
+    return timedelta(seconds=seconds) if seconds > 0 else PATIENCE
 
 
 class GateOperator(HITLOperator):
     """Run the gate; ask a person only when it holds.
 
-    A pass goes on, a fail is quarantined, a hold waits (no slot, no triggerer) until it is answered or the
-    window closes; an answer that never comes is a refusal.
+    A pass goes on, a fail is quarantined, a hold waits (no slot, no triggerer) until it is answered or its
+    cut-off comes; an answer that never comes is a refusal.
 
     :param kind: ``extract``, ``load`` or ``relay``.
     """
@@ -58,8 +70,7 @@ class GateOperator(HITLOperator):
                 verdict, table = self._judge(manifest, run.now)
         if verdict != "hold":
             return manifest.as_dict()
-        # Seconds, since what pendulum's times leave between them is no timedelta that Airflow can send on.
-        left = timedelta(seconds=(run.end - run.now).total_seconds()) if run.end and run.end > run.now else PATIENCE
+        left = time_left(self.integration, run)
         self.subject = f"{manifest.interchange}: held. Let it go on?"
         self.body = f"```\n{table}\n```\n\nWithout an answer it is refused in {left}."
         self.response_timeout = left
