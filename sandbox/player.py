@@ -19,6 +19,7 @@ from slussen import settings
 
 RUN_LIMIT = 600  # seconds that a group of runs may take
 DONE = ("success", "failed")
+ENDED = (*DONE, "skipped", "upstream_failed", "removed")
 COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "dim", "awaiting_input": "yellow",
            "upstream_failed": "red", "deferred": "magenta"}  # fmt: skip
 
@@ -71,19 +72,29 @@ class Player:
                 tasks = {run: self.airflow.tasks(run.dag, run.run_id) for run in group}
                 show(tasks, time.monotonic() - began)
                 for run in open_:
-                    for question in self.airflow.waiting(run.dag, run.run_id) if run.answer else ():
-                        self.airflow.answer(question, run.answer)
-                        self.console.print(f"  {question['task_instance']['task_id']} asked: answered {run.answer}")
+                    if run.answer:
+                        self._answer(run, tasks[run])
                 open_ = [run for run in open_ if self.airflow.state(run.dag, run.run_id) not in DONE]
                 if time.monotonic() - began > self.limit:
                     late = next(run for run in open_ if run not in lasting)
-                    stuck = [t["task_id"] for t in tasks[late] if t["state"] in ("running", "queued", "deferred")]
+                    stuck = [
+                        f"{t['task_id']} ({t['state'] or 'waiting'})" for t in tasks[late] if t["state"] not in ENDED
+                    ]
                     raise TimeoutError(
                         f"{late.dag} {late.run_id} has not ended in {self.limit} s, "
                         f"at {', '.join(stuck) or '?'}: see {self.stack.home / 'logs'}"
                     )
                 time.sleep(0.7)
             show({run: self.airflow.tasks(run.dag, run.run_id) for run in group}, time.monotonic() - began)
+
+    def _answer(self, run: Run, tasks: Sequence[dict[str, Any]]) -> None:
+        """Answer for a person, once the task waits: Airflow 3.3 can lose an answer that comes while it lies down."""
+        parked = {(t["task_id"], t["map_index"]) for t in tasks if t["state"] == "awaiting_input"}
+        for question in self.airflow.waiting(run.dag, run.run_id):
+            task = question["task_instance"]
+            if (task["task_id"], task["map_index"]) in parked:
+                self.airflow.answer(question, run.answer)
+                self.console.print(f"  {task['task_id']} asked: answered {run.answer}")
 
     @contextmanager
     def _display(self) -> Iterator[Any]:

@@ -25,7 +25,12 @@ os.environ.update(
 for name in ("SLUSSEN_DATABASE", "SLUSSEN_PAYLOADS", "SLUSSEN_CLOCK", "SLUSSEN_SCHEDULES", "SLUSSEN_KEY"):
     os.environ.pop(name, None)
 
+from sandbox import airflow  # noqa: E402
 from sandbox.postgres import Server  # noqa: E402
+
+# Several run at the same time, each with an Airflow: what one finds free another may be about to take.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+airflow.PORTS = {name: 21000 + 100 * WORKER + n for n, name in enumerate(airflow.PORTS)}
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,26 @@ def test_both_moments_of_a_morning_count_and_so_do_all_files_of_a_look(ledger: L
     assert {i.id for i in asked.interchanges} == {"ask-a", "ask-b"}
 
 
+def test_what_is_not_settled_stays_in_sight_whatever_comes_after_it(ledger: Ledger) -> None:
+    """A look's file that is held, a night that failed: the next interval doesn't hide them."""
+    write(ledger, LOOKS, at("12 10:15"), ("collected", {"bytes": 1, "sha256": "a"}), STAGED, HELD, name="a")
+    looked = one(ledger, LOOKS, at("13 00:10"))
+    assert (looked.state, [i.id for i in looked.interchanges]) == ("held", ["looks-a"])
+    write(ledger, F30, at("10 20:00"), STAGED, FAILED)
+    write(ledger, F30, TONIGHT, STAGED, PASSED, CONTENT, DELIVERED)
+    night = one(ledger, F30, at("13 08:00"))
+    assert (night.state, night.colour, night.note) == ("staged", "red", "failed at deliver")
+    assert night.start == at("10 20:00")
+    write(ledger, F30, at("10 20:00"), DELIVERED)
+    assert one(ledger, F30, at("13 08:00")).state == "delivered"
+
+
+def test_of_two_moments_of_a_morning_the_one_that_left_nothing_counts_too(ledger: Ledger) -> None:
+    write(ledger, TWICE, at("13 04:55"), STAGED, PASSED, CONTENT, DELIVERED)
+    assert one(ledger, TWICE, at("13 08:00")).state == "waiting", "the first one's run may still come"
+    assert one(ledger, TWICE, at("13 08:00")).start == at("13 04:25")
+
+
 def test_the_eta_is_what_the_last_ones_took_and_a_simulated_day_says_nothing(ledger: Ledger) -> None:
     from datetime import UTC, timedelta
 
@@ -174,8 +194,8 @@ def told(ledger: Ledger, row: Row, now: str, on: date | None = None) -> str:
         ((STAGED, ("gated", {"verdict": "hold"}), HELD), "13 03:12",
          ["staged, 2,014 records", "held by the gate: 14 records, rule reference 14; the first: record 211,",
           "waits for a person", "runbook.md#held"]),
-        ((STAGED, HELD, ("refused", {"by": "the window's end", "at": "x"})), "13 08:00",
-         ["refused by the window's end: nothing was sent", "it goes no further"]),
+        ((STAGED, HELD, ("refused", {"by": "its cut-off", "at": "x"})), "13 08:00",
+         ["refused by its cut-off: nothing was sent", "it goes no further"]),
         ((STAGED, PASSED, CONTENT, CLAIM, DELIVERED, RECEIPTED), "13 08:00",
          ["passed by the gate", "delivered as FD-F30.txt, 9 bytes, sha256 abababababab", "receipted (proof of del"]),
         ((STAGED, PASSED, CONTENT, CLAIM, FAILED), "13 08:00",

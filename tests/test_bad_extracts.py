@@ -106,7 +106,7 @@ class House(Town):
             state, findings = "quarantined", list(error.findings)
         self.ledger.append(id_, state, {"at": "gate"}, integration=i.key)
         if state == "held":  # nobody lets it go, and the window closes
-            self.ledger.append(id_, "refused", {"by": "the window's end"}, integration=i.key)
+            self.ledger.append(id_, "refused", {"by": "its cut-off"}, integration=i.key)
         return Outcome(state, findings)
 
     def theirs(self) -> dict[str, bytes]:
@@ -189,6 +189,18 @@ def test_a_wrong_database_ends_as_the_row_says_and_nothing_of_it_is_delivered(
         assert not any(value in t for t in told)
     elif outcome.state in ("held", "quarantined"):
         assert outcome.findings
+
+
+@pytest.mark.parametrize("value", [TOO_LONG, LETTER], ids=["too long", "a letter that the target lacks"])
+def test_what_is_wrong_in_the_second_of_two_files_stops_both(house: House, value: str) -> None:
+    row, at = OUTGOING["lis"], house.later("lis")
+    before = house.theirs()
+    with house.wrong(row, "update bosko.placement_fee set category = %(value)s", value=value):
+        outcome = house.sends("lis", at)
+    assert outcome.state == "quarantined"
+    assert {f.field for f in outcome.findings} == {"taxekategori"}
+    assert not any(value in str(f) for f in outcome.findings)
+    assert house.theirs() == before
 
 
 @pytest.mark.parametrize("key", OUTGOING)

@@ -11,7 +11,7 @@ from slussen.catalogue import rows
 from slussen.errors import CallError
 from slussen.integration import Times
 from slussen.lateness import eta, resolve
-from tests.answering import ASK, F30, at
+from tests.answering import F30, TWICE, at
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 NIGHT = Times(expected="20:30", amber="06:00", red="07:00", cutoff="07:30")
@@ -109,7 +109,7 @@ def test_a_held_file_may_wait_until_the_cut_off_of_its_row() -> None:
     assert left("12 20:00", "13 03:10") == timedelta(hours=4, minutes=20)
     assert left("12 20:00", "12 20:05", "13 07:30") == timedelta(hours=11, minutes=25), "its window ends with it"
     assert left("12 20:00", "13 09:00") == PATIENCE, "by hand, after it"
-    assert time_left(ASK.integration, Run("r", at("12 09:00"), at("12 15:00"), at("12 09:10"))) == timedelta(
+    assert time_left(TWICE.integration, Run("r", at("12 09:00"), at("12 15:00"), at("12 09:10"))) == timedelta(
         hours=5, minutes=50
     ), "a row without times has its window"
-    assert time_left(ASK.integration, Run("r", None, None, at("12 09:10"))) == PATIENCE
+    assert time_left(TWICE.integration, Run("r", None, None, at("12 09:10"))) == PATIENCE

@@ -13,6 +13,7 @@ import pytest
 from airflow.exceptions import AirflowTimetableInvalid
 from airflow.timetables.base import DataInterval, TimeRestriction
 
+from slussen import clock
 from slussen.timetables import (
     TIMETABLES,
     At,
@@ -183,7 +184,7 @@ def plays(
     """What a scheduler starts that is awake at these moments, and when."""
     last, started = None, []
     for now in wakes:
-        monkeypatch.setattr(pendulum, "now", lambda tz=None, now=now: pendulum.instance(now))
+        monkeypatch.setattr(clock, "now", lambda now=now: now)
         while True:
             info = schedule.next_dagrun_info(
                 last_automated_data_interval=last,
@@ -211,7 +212,8 @@ def stockholm(*parts: int) -> datetime:
         (NIGHT, stockholm(2026, 1, 16, 7, 30), []),  # over
         (TWICE, stockholm(2026, 1, 15, 6, 0), [stockholm(2026, 1, 15, 4, 25), stockholm(2026, 1, 15, 4, 55)]),
         (TWICE, stockholm(2026, 1, 15, 23, 59), [stockholm(2026, 1, 15, 4, 25), stockholm(2026, 1, 15, 4, 55)]),
-        (TWICE, stockholm(2026, 1, 15, 0, 0), []),
+        (TWICE, stockholm(2026, 1, 15, 0, 0), [stockholm(2026, 1, 14, 4, 55)]),  # until the next one comes
+        (TWICE, stockholm(2026, 1, 15, 4, 25), [stockholm(2026, 1, 15, 4, 25)]),
         (NINE, stockholm(2026, 1, 14, 11, 0), [stockholm(2026, 1, 14, 9, 0)]),
         (QUARTER, stockholm(2026, 1, 13, 3, 7), [stockholm(2026, 1, 13, 3, 0)]),  # one look sees it all
         (MONTH, stockholm(2026, 2, 10, 8, 0), [stockholm(2026, 2, 2, 9, 0)]),  # the month is open until 2 March

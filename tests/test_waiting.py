@@ -23,10 +23,11 @@ from sandbox.postgres import Server
 from slussen import settings, triggers
 from slussen.database import migrate
 from slussen.errors import TransportError, TransportRefused
-from slussen.integration import Endpoint, Integration, directory, ftp, sql
+from slussen.integration import Endpoint, Integration, Times, directory, ftp, sql
 from slussen.ledger import Ledger
-from slussen.operators import CollectOperator
+from slussen.operators import CollectOperator, ExtractOperator
 from slussen.operators.base import PassingFaults
+from slussen.timetables import STOCKHOLM, At, Every, Schedule
 from slussen.triggers import FilesTrigger
 
 QUIET = 0.4
@@ -237,16 +238,20 @@ class Task:
     integration: Integration
     book: Ledger
     seconds: float = 0.0  # how long its window is open; none: it has none
+    schedule: Schedule | None = None
+    moment: datetime | None = None  # when its interval begins, if not now
     run_id: str = "one"
     wakes: int = 0
 
     def __post_init__(self) -> None:
-        now = datetime.now(UTC)
+        now = self.moment or datetime.now(UTC)
         self.operator = CollectOperator(task_id="collect", integration=self.integration)
         self.context: Any = {
             "run_id": self.run_id, "data_interval_start": now,
             "data_interval_end": now + timedelta(seconds=self.seconds),
             "ti": SimpleNamespace(try_number=1, max_tries=3),
+            "dag": SimpleNamespace(schedule=self.schedule, catchup=False),
+            "dag_run": SimpleNamespace(run_type="scheduled", clear_number=0),
         }  # fmt: skip
 
     def play(self, before: Callable[[], object] = lambda: None) -> list[dict[str, Any]]:
@@ -288,7 +293,7 @@ def task(
     key = f"k{abs(hash(request.node.name)) % 10**8}"
 
     def make(**more: Any) -> Task:
-        options = {k: more.pop(k) for k in ("seconds", "run_id") if k in more}
+        options = {k: more.pop(k) for k in ("seconds", "run_id", "schedule", "moment") if k in more}
         integration = Integration(
             key=key, title="", sender="KIR", receiver="BoSko", source=more.pop("source", SOURCE),
             target=sql("bosko", ""), layout="navet_utfil", persons="none", **more,
@@ -304,6 +309,60 @@ def test_a_task_waits_deferred_in_its_window_and_takes_what_comes(connections: P
     assert [m["name"] for m in waiting.play()] == ["a.txt"]
     assert waiting.wakes == 1
     assert not list(connections.glob("*.txt"))
+
+
+def today_until(minutes: float) -> dict[str, Any]:
+    """A schedule and times of which today's moment has begun, and is over so many minutes from now."""
+    now = datetime.now(STOCKHOLM)
+    over = now + timedelta(minutes=minutes)
+    times = Times(**dict.fromkeys(("expected", "amber", "red", "cutoff"), f"{over:%H:%M}"))
+    return {
+        "times": times,
+        "moment": now.astimezone(UTC).replace(second=0, microsecond=0),
+        "schedule": At(f"{now:%H:%M}"),
+    }
+
+
+def test_a_moment_without_a_file_waits_until_its_cut_off_but_not_past_the_next_run(
+    connections: Path, task: Callable[..., Task]
+) -> None:
+    later(1, lambda: (connections / "a.txt").write_bytes(b"x"))
+    waiting = task(**today_until(10))
+    assert [m["name"] for m in waiting.play()] == ["a.txt"]
+    assert waiting.wakes == 1
+    often = task(**(today_until(10) | {"schedule": Every(1), "run_id": "two"}))
+    with pytest.raises(AirflowSkipException, match="no file"):
+        often.play()
+    assert often.wakes == 0
+
+
+@pytest.mark.parametrize(("policy", "kind"), [("fail", "missed"), ("skip", "skipped")])
+def test_what_airflow_makes_up_after_its_cut_off_takes_nothing_unless_a_person_clears_it(
+    connections: Path, task: Callable[..., Task], policy: str, kind: str
+) -> None:
+    (connections / "a.txt").write_bytes(b"x")
+    past = today_until(-1) | {"missing": policy}
+    past["moment"] -= timedelta(minutes=10)
+    late = task(**past)
+    with pytest.raises((AirflowFailException, AirflowSkipException), match="when its time was over"):
+        late.play()
+    assert [k for k, _ in late.said()] == [kind]
+    assert (connections / "a.txt").exists()
+    late.context["dag_run"].clear_number = 1
+    assert [m["name"] for m in late.play()] == ["a.txt"]
+
+
+def test_an_extract_that_airflow_makes_up_after_its_cut_off_is_missed_and_sends_nothing(
+    task: Callable[..., Task],
+) -> None:
+    past = today_until(-1)
+    past["moment"] -= timedelta(minutes=10)
+    late = task(**past)
+    extract = ExtractOperator(task_id="extract", integration=late.integration)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="when its time was over. Next: clear the run"):
+            extract.execute(late.context)
+    assert [kind for kind, _ in late.said()] == ["missed"]
 
 
 def test_a_file_that_comes_between_the_hint_and_the_task_is_taken_by_this_run_or_the_next(
@@ -341,6 +400,7 @@ def test_when_the_window_closes_on_nothing_the_policy_tells_and_the_ledger_says_
     for _ in range(2):  # cleared, it says nothing new
         with pytest.raises(ends, match=r"no file \*\.txt at waiting_inbox"):
             waiting.play()
+        waiting.context["dag_run"].clear_number += 1
     assert waiting.said() == [(kind, "no file *.txt at waiting_inbox")]
 
 

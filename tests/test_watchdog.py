@@ -15,6 +15,7 @@ from slussen import settings
 from slussen.alerts import Alert, alert, recovered
 from slussen.database import migrate
 from slussen.errors import TransportError, TransportRefused
+from slussen.integration import Times
 from slussen.ledger import Ledger
 from slussen.ledger.intervals import names
 from slussen.ledger.states import fold
@@ -23,9 +24,10 @@ from slussen.obligations import control, kronor, obligations
 from slussen.operators.watch import Channels
 from slussen.retelling import retell
 from slussen.watchdog import look
-from tests.answering import A02, ANSWER, ASK, F30, ROWS, TWICE, at
+from tests.answering import A02, ANSWER, ASK, F30, LOOKS, ROWS, TWICE, at
 
 NAMES = count(1)
+MORNING = Times(expected="04:25", amber="05:15", red="06:00", cutoff="07:30")
 STAGED = ("staged", {"table": "t", "records": 3})
 DELIVERED = ("delivered", {"name": "n", "bytes": 9, "sha256": "s"})
 
@@ -131,6 +133,36 @@ def test_after_an_outage_every_window_that_went_by_is_missed_and_the_open_one_is
     ]  # of the 15th they may still be made up, till midnight
     assert missed(ledger, "ask") == [], "a file that may be missing is not missed"
     assert len(missed(ledger, "a02")) == 2
+
+
+def test_a_moment_without_a_trace_is_missed_at_its_cut_off(ledger: Ledger, phone: Phone) -> None:
+    row = replace(TWICE, integration=replace(TWICE.integration, times=MORNING))
+    for now in ("12 19:50", "13 05:20", "13 07:20", "13 07:30", "13 12:00"):
+        look([row], ledger, at(now), Channels(ledger, [phone]))
+    assert missed(ledger, "f103") == [names(TWICE.integration, at(f"13 {t}"))[0] for t in ("04:25", "04:55")]
+    assert len(about(phone, "f103 missed")) == 2
+
+
+def test_what_is_looked_for_all_day_is_late_when_it_is_held_and_never_missed(ledger: Ledger, phone: Phone) -> None:
+    row = replace(LOOKS, integration=replace(LOOKS.integration, times=MORNING))
+
+    def looks(*times: str) -> None:
+        for now in times:
+            look([row], ledger, at(now), Channels(ledger, [phone]))
+
+    looks("12 08:00", "12 10:00")
+    held = {"at": "gate", "findings": []}
+    collected = {"name": "a.txt", "bytes": 1, "sha256": "a", "interval": at("12 10:15").isoformat()}
+    write(ledger, "looks-a", "looks", ("collected", collected), STAGED, ("held", held))
+    looks("12 23:50", "13 00:10")
+    assert phone.told == []
+    looks("13 05:20", "13 06:10", "13 06:20")
+    assert phone.told == ["Slussen: looks late, amber: held at 05:20", "Slussen: looks late, red: held at 06:10"]
+    assert "looks-a" in phone.texts[0]
+    write(ledger, "looks-a", "looks", ("refused", {"by": "x", "at": "y"}))
+    looks("13 06:30")
+    assert len(about(phone, "works again")) == 2
+    assert missed(ledger, "looks") == []
 
 
 def test_before_its_first_look_nothing_is_missed(ledger: Ledger, phone: Phone) -> None:

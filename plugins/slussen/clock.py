@@ -13,10 +13,10 @@ from typing import Any
 from slussen import settings
 
 
-def now(context: Mapping[str, Any]) -> datetime:
-    """The time, in UTC, as the run of this task context sees it."""
+def now(context: Mapping[str, Any] | None = None) -> datetime:
+    """The time, in UTC: as the run of this task context sees it, or outside any run."""
     wall = datetime.now(UTC)
-    if not settings.clock_per_run():
+    if context is None or not settings.clock_per_run():
         return wall
     run = context["dag_run"]
     moment: datetime = run.run_after + (wall - run.start_date)

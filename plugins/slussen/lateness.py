@@ -13,7 +13,10 @@ from zoneinfo import ZoneInfo
 from slussen.errors import CallError
 
 if TYPE_CHECKING:
+    from airflow.timetables.base import DataInterval
+
     from slussen.integration import Times
+    from slussen.timetables import Schedule
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 WRITTEN = re.compile(r"(?:\+(\d+)d )?([01]\d|2[0-3]):([0-5]\d)")
@@ -55,6 +58,16 @@ def resolve(times: Times, start: datetime) -> Due:
         found.append(moment if moment <= found[-1] else start)
     cutoff, red, amber, expected = found
     return Due(expected, amber, red, cutoff)
+
+
+def closes(schedule: Schedule, times: Times | None, interval: DataInterval) -> datetime:
+    """From when on it is too late to begin with an interval, in UTC: its window's end, a moment's cut-off.
+
+    What is looked for all day long has its next look, and a moment without times what its schedule says.
+    """
+    if times is not None and interval.end <= interval.start and not schedule.often:
+        return resolve(times, interval.start).cutoff
+    return datetime.fromtimestamp(schedule.closes(interval).timestamp(), UTC)
 
 
 def eta(start: datetime, ended: Sequence[timedelta]) -> datetime | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from slussen.lateness import Colour, Due, eta, resolve
-from slussen.ledger.intervals import Wanted, ended, interval_of, newest, of_intervals, wanted
+from slussen.lateness import Colour, Due, closes, eta, resolve
+from slussen.ledger.intervals import Wanted, ended, interval_of, newest, of_intervals, unsettled, wanted
 from slussen.ledger.states import Interchange, fold
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from slussen.ledger import Event, Ledger
 
 DAY = timedelta(days=1)
-OFTEN = timedelta(hours=1)  # what is looked for more often than this is not expected at every look
+MOMENT = timedelta(seconds=1)
+STANDS = timedelta(days=40)  # what isn't settled is looked at for so long
 BAD = ("quarantined", "rejected", "missed")
 DOUBTFUL = ("held", "unknown")
 UNDER_WAY = ("waiting", "collected", "staged", "gated", "delivering")
@@ -79,24 +80,24 @@ def standings(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Standi
     asked = {row.key: _wanted(row, now) for row in rows if row.timetable is not None}
     found = of_intervals(ledger, list(asked.values()))
     found |= newest(ledger, [row.key for row in rows if row.timetable is None])
+    older = unsettled(ledger, [row.integration for row in rows if row.timetable is not None], now - STANDS)
     named = {row.key: row.integration.members[-1].key for row in rows}
     lags = ended(ledger, list(named.values()))
-    made = [
-        _standing(row, asked.get(row.key), found.get(row.key, []), lags.get(named[row.key], []), now) for row in rows
-    ]
+    made = []
+    for row in rows:
+        own = found.get(row.key, [])
+        if row.timetable is None or not asked[row.key].starts:
+            made.append(_by_hand(row, own))
+            continue
+        known = {events[0].stream for events in own}
+        own += [events for events in older.get(row.key, []) if events[0].stream not in known]
+        made.append(_standing(row, asked[row.key].starts, own, lags.get(named[row.key], []), now))
     return sorted(made, key=_worst)
 
 
 def expects(row: Row) -> bool:
     """Must every interval have an interchange, or may there be nothing?"""
     return row.integration.source.transport == "database" or row.integration.missing != "skip"
-
-
-def is_often(row: Row) -> bool:
-    """Is it looked for all day long?"""
-    from slussen.timetables import Every
-
-    return isinstance(row.timetable, Every)
 
 
 def failure(events: Sequence[Event]) -> Event | None:
@@ -117,70 +118,71 @@ def _wanted(row: Row, now: datetime) -> Wanted:
     return wanted(row.integration, starts, now + DAY)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An interchange, or an interval without one (``start`` tells which), as it stands."""
+
+    colour: Colour
+    state: str
+    note: str
+    start: datetime
+    open: bool
+    interchange: Interchange | None = None
+
+
 def _standing(
-    row: Row, asked: Wanted | None, found: list[list[Event]], lags: list[timedelta], now: datetime
+    row: Row, starts: Sequence[datetime], found: list[list[Event]], lags: list[timedelta], now: datetime
 ) -> Standing:
-    if row.timetable is None or asked is None or not asked.starts:
-        return _by_hand(row, found)
-    start = asked.starts[-1]
-    latest = row.timetable.latest(now)
+    """The worst of its intervals without an interchange and of its interchanges is what the integration stands at."""
+    from slussen.timetables import plain
+
+    assert row.timetable is not None
+    latest, times = starts[-1], row.integration.times
+    intervals = {plain(i.start): i for i in row.timetable.between(starts[0], latest + MOMENT)}
+    came = {interval_of(events) or latest for events in found}
+    judged = []
+    for start, interval in intervals.items():
+        if start not in came and not row.timetable.often:
+            judged.append(_nothing(row, start, closes(row.timetable, times, interval), now))
+    for events in found:
+        made, start = fold(events), interval_of(events) or latest
+        due = resolve(times, start) if times is not None else None
+        colour, note = _judge(made, events, due, now)
+        unfinished = made.state in (*BAD, *DOUBTFUL, *UNDER_WAY) or failure(events) is not None
+        judged.append(_Judged(colour, made.state, note, start, unfinished, made))
+    if not judged:
+        judged.append(_Judged("green", "nothing came", "", latest, False))
+    worst = min(judged, key=lambda j: (RANK[j.colour], not j.open, j.start))
+    interval = next(row.timetable.between(worst.start, worst.start + MOMENT), intervals[latest])
+    due = resolve(times, worst.start) if times is not None else None
+    cutoff = due.cutoff if due is not None else closes(row.timetable, times, interval)
     following = row.timetable.following(now)
-    assert latest is not None
-    times = row.integration.times
-    due = resolve(times, start) if times is not None else None
-    closes = datetime.fromtimestamp(row.timetable.closes(latest).timestamp(), UTC)
-    cutoff = due.cutoff if due is not None else closes
-    common: dict[str, Any] = {
-        "row": row,
-        "start": start,
-        "end": datetime.fromtimestamp(latest.end.timestamp(), UTC),
-        "due": due,
-        "cutoff": cutoff,
-        "next": following.start if following is not None else None,
-    }
-    folded = [fold(events) for events in found]
-    missing = not any((interval_of(events) or start) == start for events in found)
-    if missing and not is_often(row) and expects(row):
-        over = now >= closes
-        colour: Colour = "red" if now >= min(cutoff, closes) else due.colour(now) if due is not None else "green"
-        return Standing(
-            **common,
-            state="missed" if over else "waiting",
-            colour=colour,
-            slack=cutoff - now,
-            eta=eta(start, lags) if not over else None,
-            note="nothing has come" if colour != "green" else "",
-            interchanges=tuple(folded),
-        )
-    if not found:
-        waits = not is_often(row) and now < common["end"]
-        return Standing(
-            **common,
-            state="waiting" if waits else "nothing came",
-            colour="green",
-            slack=cutoff - now if waits else None,
-        )
-    return _of_interchanges(common, found, folded, lags, now)
-
-
-def _of_interchanges(
-    common: dict[str, Any], found: list[list[Event]], folded: list[Interchange], lags: list[timedelta], now: datetime
-) -> Standing:
-    """The worst of the interval's interchanges is what the integration stands at."""
-    due, cutoff = common["due"], common["cutoff"]
-    judged = [(_judge(i, events, due, now), i) for i, events in zip(folded, found, strict=True)]
-    (colour, note), worst = min(judged, key=lambda pair: (RANK[pair[0][0]], pair[1].seq))
-    unfinished = any(i.state in (*BAD, *DOUBTFUL, *UNDER_WAY) or failure(e) for i, e in zip(folded, found, strict=True))
-    late = any(i.state in UNDER_WAY for i in folded)
+    running = worst.state in (*UNDER_WAY, "waiting") and worst.open
     return Standing(
-        **common,
+        row=row,
         state=worst.state,
-        colour=colour,
-        slack=cutoff - now if unfinished else None,
-        eta=eta(common["start"], lags) if late else None,
-        note=note,
-        interchanges=tuple(folded),
+        colour=worst.colour,
+        start=worst.start,
+        end=plain(interval.end),
+        due=due,
+        cutoff=cutoff,
+        slack=cutoff - now if worst.open else None,
+        eta=eta(worst.start, lags) if running else None,
+        next=following.start if following is not None else None,
+        note=worst.note,
+        interchanges=tuple(j.interchange for j in judged if j.interchange is not None),
     )
+
+
+def _nothing(row: Row, start: datetime, closed: datetime, now: datetime) -> _Judged:
+    """An interval that has no interchange: it waits, or is missed, or nothing came and that is fine."""
+    if not expects(row):
+        waits = now < closed
+        return _Judged("green", "waiting" if waits else "nothing came", "", start, waits)
+    times = row.integration.times
+    colour: Colour = "red" if now >= closed else resolve(times, start).colour(now) if times is not None else "green"
+    state = "missed" if now >= closed else "waiting"
+    return _Judged(colour, state, "nothing has come" if colour != "green" else "", start, True)
 
 
 def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: datetime) -> tuple[Colour, str]:

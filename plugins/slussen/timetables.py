@@ -1,8 +1,9 @@
 """When things run: timetables in Europe/Stockholm, right across both clock changes.
 
 A *window* is one run with one data interval (20:00 to 07:30 is 11.5 hours, 10.5 or 12.5 when the clock changes); the
-run starts when it opens and waits inside. A *moment* is a run whose interval has no length. What was missed is made up
-while it still makes sense (``Schedule.closes``), never afterwards, unless the DAG says ``catchup=True``.
+run starts when it opens and waits inside. A *moment* is a run whose interval has no length. What was missed gets its
+run while it may still make sense (``Schedule.closes``), never afterwards, unless the DAG says ``catchup=True``; whether
+it does is for each integration's cut-off to say (``lateness.closes``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from airflow.exceptions import AirflowTimetableInvalid
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 from pendulum import DateTime
 
-from slussen import settings
+from slussen import clock, settings
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -70,10 +71,12 @@ def is_weekday(on: date) -> bool:
 class Schedule(Timetable):
     """What all our timetables share: a day has runs, and the next one is looked for day by day.
 
-    ``description`` says it in words. ``lookback`` is, in days, more than the longest interval.
+    ``description`` says it in words. ``lookback`` is, in days, more than the longest interval. ``often``: it is looked
+    for all day long.
     """
 
     lookback: ClassVar[int] = 2
+    often: ClassVar[bool] = False
 
     @abstractmethod
     def runs_on(self, on: date) -> bool:
@@ -134,7 +137,7 @@ class Schedule(Timetable):
         after = restriction.earliest
         if last_automated_data_interval is not None:
             after = max(after, last_automated_data_interval.start + INSTANT)
-        now = pendulum.now("UTC")
+        now = pendulum.instance(clock.now())
         if not restriction.catchup:
             after = max(after, now.subtract(days=self.lookback))
         for interval in self.between(after, after + timedelta(days=HORIZON)):
@@ -189,7 +192,7 @@ class Window(OnDays):
 
 
 class Moments(Schedule):
-    """Times of a day. A missed moment is made up within its own day, not later."""
+    """Times of a day. A missed moment is made up within its own day, or for two days when no other comes sooner."""
 
     def __init__(self, *times: str) -> None:
         self.times = tuple(sorted(map(clock_time, times)))
@@ -198,7 +201,10 @@ class Moments(Schedule):
         return [DataInterval.exact(at(on, t)) for t in self.times]
 
     def closes(self, interval: DataInterval) -> DateTime:
-        return at(local_day(interval.start) + timedelta(days=1), "00:00")
+        midnight = at(local_day(interval.start) + timedelta(days=1), "00:00")
+        last = interval.start.add(days=self.lookback)
+        following = self.following(interval.start)
+        return max(midnight, min(last, following.start) if following is not None else last)
 
 
 class At(Moments, OnDays):
@@ -283,6 +289,8 @@ class Every(Schedule):
 
     A missed look is not made up: the next one sees what it would have seen.
     """
+
+    often = True
 
     def __init__(self, minutes: int) -> None:
         if minutes < 1 or 60 % minutes:

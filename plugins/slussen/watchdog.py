@@ -15,20 +15,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from slussen.alerts import Alert
-from slussen.lateness import STOCKHOLM, Due, resolve
+from slussen.lateness import STOCKHOLM, Due, closes, resolve
 from slussen.ledger import Conflict
-from slussen.ledger.intervals import interval_of, names, of_intervals, wanted
+from slussen.ledger.intervals import interval_of, names, of_intervals, unsettled, wanted
 from slussen.ledger.states import fold
 from slussen.obligations import Obligation, obligations
 from slussen.receipts import say_overdue
-from slussen.standing import DOUBTFUL, UNDER_WAY, expects, is_often
+from slussen.standing import DOUBTFUL, MOMENT, STANDS, UNDER_WAY, expects
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
     from slussen.ledger import Event, Ledger
 
 STREAM = "watch/slussen"
-STANDS = 40  # days that an interval of which an alarm stands is looked at again
 REMEMBERED = timedelta(hours=6)  # how often a look is written down: what lies between is looked at again, to no harm
 # Alarms of ours that are not over.
 OPEN = """
@@ -73,6 +72,10 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     standing = _standing_alarms(ledger)
     asked = {row.key: _intervals(row, first, min(last or now, now), now, standing) for row in rows}
     events = of_intervals(ledger, [wanted(row.integration, asked[row.key], now) for row in rows])
+    often = [row for row in rows if row.timetable is not None and row.timetable.often]
+    events |= unsettled(ledger, [row.integration for row in often], max(first, now - STANDS))
+    for row in often:
+        asked[row.key] = sorted({_start(of_stream) for of_stream in events.get(row.key, [])})
     for row in rows:
         for start in asked[row.key]:
             _interval(found, row, start, events.get(row.key, []), ledger, now)
@@ -99,34 +102,42 @@ def _intervals(row: Row, first: datetime, since: datetime, now: datetime, standi
     """The starts of the intervals that were not over at the last look, or of which an alarm stands: only what has been
     looked at can be over. What began before the first look isn't ours.
     """
-    if row.timetable is None or is_often(row):
-        return []
+    if row.timetable is None or row.timetable.often:
+        return []  # what is looked for all day long isn't expected at every look
     told = {cause.partition("/")[2] for cause in standing}
-    begin = max(first, since - timedelta(days=max(row.timetable.lookback, STANDS if told else 0)), row.since or first)
+    back = max(timedelta(days=row.timetable.lookback), STANDS if told else timedelta(0))
+    begin = max(first, since - back, row.since or first)
     starts = []
     for i in row.timetable.between(begin, now):
         start = datetime.fromtimestamp(i.start.timestamp(), UTC)
-        if row.timetable.closes(i) > since or names(row.integration, start)[0] in told:
+        if closes(row.timetable, row.integration.times, i) > since or names(row.integration, start)[0] in told:
             starts.append(start)
     return starts
 
 
+def _start(events: Sequence[Event]) -> datetime:
+    """Of which interval it is; what was collected by hand, as if of its own."""
+    return interval_of(events) or events[0].at
+
+
 def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]], ledger: Ledger, now: datetime) -> None:
     assert row.timetable is not None
-    mine = [of_stream for of_stream in events if interval_of(of_stream) == start]
-    due = resolve(row.integration.times, start) if row.integration.times is not None else None
-    interval = next(row.timetable.between(start, start + timedelta(seconds=1)))
-    over = row.timetable.closes(interval) <= now
+    mine = [of_stream for of_stream in events if _start(of_stream) == start]
+    times = row.integration.times
+    due = resolve(times, start) if times is not None else None
     name = names(row.integration, start)[0]
     if not mine and not expects(row):
         return
-    if not mine and over:
+    if not mine and closes(row.timetable, times, next(row.timetable.between(start, start + MOMENT))) <= now:
         mine = [_say_missed(found, row, start, name, ledger)]
-    states = [fold(of_stream).state for of_stream in mine]
+    folded = [fold(of_stream) for of_stream in mine]
+    states = [i.state for i in folded]
     if "missed" in states:
         reason = next(e.data["reason"] for of_stream in mine for e in of_stream if e.kind == "missed")
         found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name, now))
-    waiting = next((s for s in states if s in (*UNDER_WAY, *DOUBTFUL)), "" if mine else "waiting")
+    waiting, which = next(
+        ((i.state, i.id) for i in folded if i.state in (*UNDER_WAY, *DOUBTFUL)), ("" if mine else "waiting", name)
+    )
     if due is None or not waiting:
         return
     what = f"{'nothing has come' if waiting == 'waiting' else waiting} at {now.astimezone(STOCKHOLM):%H:%M}"
@@ -134,7 +145,7 @@ def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]],
     if level != "green":
         cause = {"amber": "late", "red": "red"}[level]  # red is told of anew, whether or not amber was
         step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
-        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, name, now))
+        found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, which, now))
 
 
 def _say_missed(found: Look, row: Row, start: datetime, name: str, ledger: Ledger) -> list[Event]:

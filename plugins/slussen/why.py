@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from slussen.lateness import STOCKHOLM, resolve
+from slussen.lateness import STOCKHOLM, closes, resolve
 from slussen.ledger.intervals import interval_of, newest, of_intervals, wanted
 from slussen.ledger.states import fold
 from slussen.sentences import RUNBOOK, clock, ending, story
-from slussen.standing import expects, failure, is_often
+from slussen.standing import expects, failure
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
@@ -71,11 +71,11 @@ def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answ
         for i in (row.timetable.runs(on) if row.timetable.runs_on(on) else [])
     ]
     found = of_intervals(ledger, [wanted(row.integration, starts or [midnight], end)]).get(row.key, [])
-    for start in [] if is_often(row) else starts:
+    for start in [] if row.timetable.often else starts:
         mine = [events for events in found if (interval_of(events) or start) == start]
         found = [events for events in found if events not in mine]
         answer.chapters += [_told(events, on) for events in mine] or [_nothing(row, start, now, on)]
-    if is_often(row):
+    if row.timetable.often:
         found = [events for events in found if fold(events).state != "skipped"]
     answer.chapters += [_told(events, on) for events in found]
     if not answer.chapters:
@@ -108,26 +108,26 @@ def _nothing(row: Row, start: datetime, now: datetime, on: date) -> Chapter:
     interval = next(iter(row.timetable.between(start, start + timedelta(seconds=1))))
     times = row.integration.times
     source = row.integration.source
-    closes = datetime.fromtimestamp(row.timetable.closes(interval).timestamp(), UTC)
+    closed = closes(row.timetable, times, interval)
     what = "nothing" if source.transport == "database" else f"no file {source.name} at {source.connection}"
     opens = f"its window opens {clock(start, on)}" if interval.end > start else f"it runs {clock(start, on)}"
     if now < start:
         return Chapter("waiting", [f"{opens}: that is still to come"], start=start)
-    if now < closes:
-        sentences = [f"{opens}, and is open until {clock(closes, on)}: {what} has come yet"]
+    if now < closed:
+        sentences = [f"{opens}, and is open until {clock(closed, on)}: {what} has come yet"]
         if times is not None:
             cutoff = resolve(times, start).cutoff
             sentences.append(f"its cut-off {'is' if now < cutoff else 'was'} {clock(cutoff, on)}")
         return Chapter("waiting", sentences, start=start)
-    closed = f"its window closed {clock(closes, on)} with {what}"
+    over = f"its window closed {clock(closed, on)} with {what}"
     if interval.end <= start:
-        closed = f"its run of {clock(start, on)} left nothing in the ledger: {what}"
+        over = f"its run of {clock(start, on)} left nothing in the ledger: {what}"
     if not expects(row):
-        return Chapter("nothing came", [closed, "that is fine: a missing file is passed over"], start=start)
+        return Chapter("nothing came", [over, "that is fine: a missing file is passed over"], start=start)
     return Chapter(
         "missed",
         [
-            closed,
+            over,
             "it never ran, or was stopped before it wrote anything: the scheduler was down, its DAG was paused, or "
             f"a task before it failed. It is not made up ({RUNBOOK}#missed)",
         ],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STAMP = "%Y%m%dT%H%M%SZ"
 NAMED = re.compile(r"-(\d{8}T\d{6}Z)(?:-|$)")
 ENDS = ("delivered", "merged")
+FINAL = (*ENDS, "skipped", "quarantined", "refused", "missed", "superseded")
 # Of each integration: its interchanges that are named after an interval, the files that its runs collected, and what
 # was collected by a run without an interval (by hand), in the time. `offset 0` keeps PostgreSQL, which can't know how
 # few they are, at the indexes.
@@ -69,6 +70,16 @@ DONE = """
         select max(at) as at from ledger.event where stream = e.stream and kind = any(%(ends)s)
     ) done
     where done.at is not null
+"""
+# What was begun since a time and has come to no end, whatever its interval.
+UNSETTLED = """
+    select e.seq, e.at, e.stream, w.row, e.kind, e.data - '{totals,header}'::text[]
+    from unnest(%(integrations)s::text[], %(rows)s::text[]) as w (integration, row)
+    join ledger.event first on first.integration = w.integration and first.nth = 1 and first.at >= %(since)s
+    cross join lateral (select * from ledger.event where stream = first.stream offset 0) e
+    where position('/' in first.stream) = 0
+        and not exists (select from ledger.event t where t.stream = first.stream and t.kind = any(%(final)s))
+    order by w.row, e.stream, e.nth
 """
 NEWEST = """
     select e.seq, e.at, e.stream, e.integration, e.kind, e.data - '{totals,header}'::text[]
@@ -129,6 +140,13 @@ def of_intervals(ledger: Ledger, asked: Sequence[Wanted]) -> dict[str, list[list
 def newest(ledger: Ledger, integrations: Sequence[str]) -> dict[str, list[list[Event]]]:
     """The newest interchange of each integration, for those that have no intervals."""
     return _by_integration(ledger.rows(NEWEST, {"integrations": list(integrations)}))
+
+
+def unsettled(ledger: Ledger, rows: Sequence[Integration], since: datetime) -> dict[str, list[list[Event]]]:
+    """The interchanges that were begun since and have come to no end: they wait, are held, unknown, or have failed."""
+    keys = {member.key: i.key for i in rows for member in i.members}
+    values = {"integrations": list(keys), "rows": list(keys.values()), "since": since, "final": list(FINAL)}
+    return _by_integration(ledger.rows(UNSETTLED, values))
 
 
 def ended(ledger: Ledger, integrations: Sequence[str], *, limit: int = 15) -> dict[str, list[timedelta]]:

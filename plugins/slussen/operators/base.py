@@ -153,6 +153,56 @@ def quarantine(integration: Integration, interchange: str, doing: str, error: Co
     )
 
 
+def closing(integration: Integration, context: Context, run: Run) -> datetime | None:
+    """From when on it is too late to begin with this run's interval: nothing for one without, or of no schedule."""
+    if run.start is None or run.end is None or run.end > run.start:
+        return run.end
+    import pendulum
+    from airflow.timetables.base import DataInterval
+
+    from slussen.lateness import closes
+    from slussen.timetables import Schedule
+
+    schedule = context["dag"].schedule
+    if not isinstance(schedule, Schedule):
+        return None
+    return closes(schedule, integration.times, DataInterval(pendulum.instance(run.start), pendulum.instance(run.end)))
+
+
+def too_late(integration: Integration, context: Context, run: Run) -> str:
+    """Why this run begins with nothing: it is one that Airflow makes up after its time, and nothing is sent late.
+
+    A person who starts or clears a run means it, and a DAG with ``catchup=True`` wants all of its runs.
+    """
+    dag_run = context["dag_run"]
+    if dag_run.run_type != "scheduled" or dag_run.clear_number or context["dag"].catchup:
+        return ""
+    closed = closing(integration, context, run)
+    if closed is None or run.now < closed:
+        return ""
+    from slussen.lateness import STOCKHOLM
+
+    return f"its run began after {closed.astimezone(STOCKHOLM):%Y-%m-%d %H:%M}, when its time was over"
+
+
+def say_once(stream: str, kind: str, reason: str, integration: Integration) -> None:
+    """Write down how an interval ended, unless that was done."""
+    from slussen.ledger import Conflict
+
+    book = ledger()
+    while True:
+        events = book.events(stream)
+        if any(e.kind == kind for e in events):
+            return
+        try:
+            book.append(
+                stream, kind, {"reason": reason}, integration=integration.key, after=events[-1].seq if events else 0
+            )
+        except Conflict:
+            continue
+        return
+
+
 def say_failed(integration: Integration, stream: str, doing: str, error: SlussenError) -> None:
     """Record whose fault stopped a step: the partner's (``transport``, or for good ``refused``), or ours."""
     whose = {TransportError: "transport", TransportRefused: "refused"}

@@ -11,7 +11,17 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from slussen import settings
-from slussen.operators.base import Run, StepOperator, boundary, last_try, ledger, say_failed
+from slussen.operators.base import (
+    Run,
+    StepOperator,
+    boundary,
+    closing,
+    last_try,
+    ledger,
+    say_failed,
+    say_once,
+    too_late,
+)
 from slussen.operators.connections import quiet_seconds, source
 
 if TYPE_CHECKING:
@@ -28,31 +38,42 @@ class CollectOperator(StepOperator):
 
     Looks, and waits for the rest deferred, so that waiting costs no slot: a trigger watches (``triggers.py``), and
     whatever it says, this task looks for itself. While a file changes, or none has come, it goes on until the window
-    closes, for an answer until its cut-off; without either it waits for none to come. A file that the header gives to
+    closes or the cut-off comes, but not past the next run: that looks too. A file that the header gives to
     another integration is left. One that can't be taken doesn't keep the others: it is in the log and in the ledger.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         run = Run.of(context)
+        if reason := too_late(self.integration, context, run):
+            self._is_over(run, reason)
         last = self._last_moment(context, run)
         return self.look(context, (last or run.now + PATIENCE).isoformat(), waits=last is not None)
 
     def _last_moment(self, context: Context, run: Run) -> datetime | None:
-        """Until when a file may come in this run: its window's end; an answer's cut-off, but not past the next run."""
-        if run.end is not None and run.end > run.now:
-            return run.end
-        times = self.integration.times
-        if not self.integration.answers or times is None or run.start is None:
-            return None
-        from slussen.lateness import resolve
+        """Until when a file may come in this run: its window's end, a moment's cut-off, but not past the next run."""
         from slussen.timetables import Schedule
 
-        cutoff, schedule = resolve(times, run.start).cutoff, context["dag"].schedule
-        if isinstance(schedule, Schedule):
-            following = next(schedule.between(run.start + timedelta(seconds=1), run.start + timedelta(days=40)), None)
-            if following is not None and following.start < cutoff:
+        last, schedule = closing(self.integration, context, run), context["dag"].schedule
+        if last is None or run.start is None or last <= run.now:
+            return None
+        if run.end == run.start and isinstance(schedule, Schedule):
+            following = schedule.following(run.start)
+            if following is not None and following.start <= last:
                 return None  # it comes soon enough
-        return cutoff
+        return last
+
+    def _is_over(self, run: Run, reason: str) -> None:
+        """A run that begins too late takes nothing; what an attempt of it had taken in time goes on."""
+        from slussen.collection import collected_by
+
+        i = self.integration
+        if any(collected_by(ledger(), i.key, run.run_id, repeats=i.repeats == "fine")):
+            return
+        fails = i.missing != "skip"
+        say_once(run.interchange(i), "missed" if fails else "skipped", reason, i)
+        if fails:
+            raise AirflowFailException(f"{i.key}: {reason}. Next: clear the run to take what is there")
+        raise AirflowSkipException(f"{i.key}: {reason}; the next run takes what is there")
 
     def look(
         self,
@@ -139,7 +160,7 @@ class CollectOperator(StepOperator):
         fails = i.missing == "fail" or bool(left)
         if run.start is not None:
             kind = "missed" if fails or i.missing == "warn" else "skipped"
-            _say_once(book, run.interchange(i), kind, reason, i.key)
+            say_once(run.interchange(i), kind, reason, i)
         if fails:
             raise AirflowFailException(f"{i.key}: {reason}. Next: ask {i.sender} for it, then clear collect")
         if i.missing == "warn":
@@ -151,19 +172,3 @@ def _some(names: Sequence[str]) -> str:
     """The first names, as they may be shown."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(map(ascii, names[:10])) + more
-
-
-def _say_once(book: Ledger, stream: str, kind: str, reason: str, integration: str) -> None:
-    from slussen.ledger import Conflict
-
-    while True:
-        events = book.events(stream)
-        if any(e.kind == kind for e in events):
-            return
-        try:
-            book.append(
-                stream, kind, {"reason": reason}, integration=integration, after=events[-1].seq if events else 0
-            )
-        except Conflict:
-            continue
-        return

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from slussen.operators.base import Run, StepOperator, boundary, extracted, ledger
+from slussen.operators.base import Run, StepOperator, boundary, extracted, ledger, say_once, too_late
 
 
 class ExtractOperator(StepOperator):
@@ -17,6 +17,9 @@ class ExtractOperator(StepOperator):
         run = Run.of(context)
         interchange = run.interchange(self.integration)
         with boundary(self.integration, interchange, self.step, self.log):
+            if reason := too_late(self.integration, context, run):
+                say_once(interchange, "missed", reason, self.integration)
+                raise AirflowFailException(f"{interchange}: {reason}. Next: clear the run to send it late")
             return self._extract(run, interchange)
 
     def _extract(self, run: Run, interchange: str) -> dict[str, Any]:

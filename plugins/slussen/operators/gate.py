@@ -81,7 +81,7 @@ class GateOperator(HITLOperator):
         name_the_map_index(context, manifest)
         answer = super().execute_complete(context, event)
         released = answer["chosen_options"] == [RELEASE]
-        by = (answer["responded_by_user"] or {}).get("name") or "the window's end"
+        by = (answer["responded_by_user"] or {}).get("name") or "its cut-off"
         ledger().append(
             manifest.interchange,
             "released" if released else "refused",
