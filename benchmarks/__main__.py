@@ -316,9 +316,10 @@ def report(bench: Bench, limits: dict[str, float]) -> None:
     if bench.only:
         return
     when = datetime.now(UTC).strftime("%Y-%m-%d")
+    runs = f"medians of {bench.repeat} runs in turns" if bench.repeat > 1 else "one run"
     lines = [
         "# What `make bench` measured", "",
-        f"{when}, {bench.rows:,} records of 300 bytes and 30 fields, medians of {bench.repeat} runs in turns, "
+        f"{when}, {bench.rows:,} records of 300 bytes and 30 fields, {runs}, "
         f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}.",
         "Ratios of one run are what counts: a shared machine's absolute figures drift by a factor of two. `by CPU` is "
         "the same ratio of seconds of processors (the least of the runs): what is left of it when others use the "
