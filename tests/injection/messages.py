@@ -63,7 +63,8 @@ class Post:
         after = max(0, size - self.lot.randrange(300)) if near else self.lot.randrange(size)
         what: Any = self.lot.choice(WHAT)
         proxy.arm(Cut(what, way=way, after=after) if n else None)
-        content = self.lot.randbytes(self.lot.choice(SIZES) if n else SIZES[1])
+        sizes = SIZES if scenario == "deliver" else SIZES[1:]  # the same content again is a repeat, and not collected
+        content = self.lot.randbytes(self.lot.choice(sizes) if n else SIZES[1])
         try:
             (self.send if scenario == "deliver" else self.collect)(n, content)
         except Exception as error:
