@@ -23,6 +23,7 @@ from slussen import settings
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
 BOOT = 120  # seconds
+PATIENCE = 120  # seconds that an answer of the API may take: on a busy machine it takes its time
 # glibc's: a block of a megabyte or more is given back when it is free. By default it learns not to, and a task that
 # takes two million rows in pieces ends with half as much again as it needs, in holes between small objects.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
@@ -42,7 +43,7 @@ class Airflow:
         self._passwords = home / "airflow" / "passwords.json"
         self._environment = {**os.environ, **environment, **self._configuration(metadata)}
         self.children: list[subprocess.Popen[bytes]] = []
-        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
 
     @property
     def moved(self) -> dict[str, tuple[int, int]]:

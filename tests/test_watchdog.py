@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
@@ -262,6 +262,17 @@ def test_what_was_sent_is_what_agresso_reports_to_the_ore(
     assert len(owed) == (0 if holds else 1)
     if owed:
         assert f"sent 170.00 kr, reported {kronor(reported)} + outstanding {kronor(outstanding)}" in owed[0].what
+
+
+def test_sums_that_never_agree_are_overdue_a_day_after_the_first_report_however_many_come(ledger: Ledger) -> None:
+    send(ledger, F30, "7 20:00", 100_00)
+    for n, outstanding in enumerate((100_00, 99_00, 98_00, 97_00)):
+        report(ledger, f"{n + 9} 06:30", 0, outstanding)
+    (first, *_) = [e for e in ledger.kind("merged", integration="a02") if e.stream.startswith("a02-10")]
+    (owed,) = [o for o in obligations(ROWS, ledger, first.at) if o.kind == "control"]
+    assert owed.since == first.at
+    assert owed.overdue(first.at + timedelta(days=1))
+    assert owed.interchange == "a02-12 06:30"
 
 
 def test_what_was_sent_days_ago_must_be_in_the_report(ledger: Ledger) -> None:

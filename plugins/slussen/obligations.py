@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["receipt", "answer", "fate", "unmatched", "question", "control"]
 MEMORY = timedelta(days=31)  # for what can't be settled any more: a receipt or an answer to nothing
+REPORTS = 40  # so many are looked at for the last one that agreed
 TERM = timedelta(days=1)  # for a control sum: the next report must be right
 SENT, REPORT = ("f30", "f103", "f104"), "a02"  # what is sent to Agresso, and what tells of it
 # What was promised and hasn't come. What was read was delivered, what was answered was read (`ledger/states.py`).
@@ -72,14 +73,14 @@ ANSWERING = """
         )
     group by a.stream, a.integration
 """
-# The last report's sums, and what had been sent before it: an interchange is as old as its interval, the report as its.
+# The last reports' sums, and what had been sent before: an interchange is as old as its interval, a report as its own.
 REPORTED = """
     select m.stream, coalesce(nullif(c.data ->> 'interval', '')::timestamptz, c.at) as of, m.at,
         (m.data -> 'counts' ->> 'reported_ore')::bigint, (m.data -> 'counts' ->> 'outstanding_ore')::bigint
     from ledger.event m
     join ledger.event c on c.stream = m.stream and c.kind = 'collected'
     where m.integration = %(report)s and m.kind = 'merged' and m.data -> 'counts' ? 'reported_ore'
-    order by m.seq desc limit 1
+    order by m.seq desc limit %(reports)s
 """
 MONEY = """
     select to_timestamp(substr(c.stream, length(c.integration) + 2, 16), 'YYYYMMDD"T"HH24MISS"Z"') as of,
@@ -122,10 +123,14 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Sums in öre: what was sent, and what the report says has been reported (paid, credited) and is outstanding."""
+    """Sums in öre: what was sent, and what the report says has been reported (paid, credited) and is outstanding.
+
+    ``since``: when the first of the reports came that haven't agreed up to this one.
+    """
 
     interchange: str
     at: datetime
+    since: datetime
     sent: int
     reported: int
     outstanding: int
@@ -180,18 +185,30 @@ def control(ledger: Ledger) -> Control | None:
     What was sent on the last day before the report may be in it or not, but in the order in which it was sent
     (decision): the report agrees when its sum is what had been sent up to one moment of that day.
     """
-    reports = ledger.rows(REPORTED, {"report": REPORT})
+    reports = ledger.rows(REPORTED, {"report": REPORT, "reports": REPORTS})
     if not reports:
         return None
+    money = ledger.rows(MONEY, {"sent": list(SENT)})
     stream, as_of, at, reported, outstanding = reports[0]
-    told = reported + outstanding
+    sent, holds = _agrees(money, as_of, reported + outstanding)
+    since = at
+    for _, earlier, came, *sums in [] if holds else reports[1:]:
+        if _agrees(money, earlier, sum(sums))[1]:
+            break
+        since = came
+    return Control(stream, at.astimezone(UTC), since.astimezone(UTC), sent, reported, outstanding, holds)
+
+
+def _agrees(money: Sequence[tuple[datetime, int]], as_of: datetime, told: int) -> tuple[int, bool]:
+    """What had been sent before a report, and whether that is what it told of."""
     sent, agrees = 0, False
     certain = as_of - timedelta(days=1)
-    money = [(when, ore) for when, ore in ledger.rows(MONEY, {"sent": list(SENT)}) if when < as_of]
-    for n, (_, ore) in enumerate(money):
-        agrees |= sent == told and money[n][0] >= certain
+    for when, ore in money:
+        if when >= as_of:
+            break
+        agrees |= sent == told and when >= certain
         sent += ore
-    return Control(stream, at.astimezone(UTC), sent, reported, outstanding, agrees or sent == told)
+    return sent, agrees or sent == told
 
 
 def kronor(ore: int) -> str:
@@ -206,7 +223,7 @@ def _of_control(sums: Control) -> Obligation:
         "control", REPORT, sums.interchange,
         f"sent {kronor(sums.sent)}, reported {kronor(sums.reported)} + outstanding {kronor(sums.outstanding)}: "
         f"{kronor(abs(sums.difference))} {more}",
-        sums.at, sums.at + TERM, "compare the interchanges since the last report that agreed with Agresso's list",
+        sums.since, sums.since + TERM, "compare the interchanges since the last report that agreed with Agresso's list",
     )  # fmt: skip
 
 
