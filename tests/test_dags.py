@@ -61,7 +61,7 @@ def test_a_dag_will_be_scheduled_in_stockholm_time_one_run_at_a_time(bag: DagBag
 def test_every_step_tries_passing_faults_again_and_final_ones_not(bag: DagBag, file: str) -> None:
     for task in dag(bag, file).tasks:
         if task.task_type != "EmptyOperator":
-            assert task.retries == 3, task.task_id
+            assert task.retries >= 3, task.task_id
             assert task.retry_policy is not None, task.task_id
 
 

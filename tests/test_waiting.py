@@ -463,7 +463,24 @@ def test_a_source_that_refuses_fails_the_task_for_good_and_one_that_is_away_is_t
 
 def test_retries_back_off_and_do_not_come_back_all_at_once() -> None:
     policy = PassingFaults()
-    delays = {n: [policy.evaluate(TransportError(""), n, 3).retry_delay for _ in range(50)] for n in (1, 2, 3)}
+    delays = {n: [policy.evaluate(TransportError(""), n, 12).retry_delay for _ in range(50)] for n in (1, 2, 3, 9, 12)}
     for n, found in delays.items():
         assert len(set(found)) > 10
-        assert all(d is not None and 0.7 < d.total_seconds() / (15 * 2 ** (n - 1)) < 1.3 for d in found)
+        assert all(d is not None and 0.7 < d.total_seconds() / min(15 * 2 ** (n - 1), 900) < 1.3 for d in found)
+
+
+def test_a_partner_is_not_tried_again_past_the_time_when_it_is_too_late(task: Callable[..., Task]) -> None:
+    policy = PassingFaults()
+
+    def again(n: int, **more: Any) -> str:
+        waiting = task(**more)
+        waiting.context["task"] = waiting.operator
+        return policy.evaluate(TransportError(""), n, 12, waiting.context).action.name
+
+    assert again(1, **today_until(10)) == "RETRY"
+    assert again(9, **today_until(10)) == "FAIL"
+    past = today_until(-1)
+    past["moment"] -= timedelta(minutes=10)
+    assert again(9, **past) == "RETRY", "a person has started it after its time"
+    assert again(1, seconds=10) == "FAIL"
+    assert again(9, run_id="no schedule") == "RETRY"

@@ -62,6 +62,14 @@ def on_failure(context: Context) -> None:
         tell_without_ledger(channels(), a)
 
 
+def on_retry(context: Context) -> None:
+    """Airflow's callback when a step is tried again: people are told once, when a few tries were of no use."""
+    from slussen.operators.base import OURS
+
+    if context["ti"].try_number == OURS + 1:
+        on_failure(context)
+
+
 def on_success(context: Context) -> None:
     """Airflow's callback when a step has succeeded: what had stopped it works, so the alerts of that are over."""
     from slussen.alerts import recovered

@@ -34,24 +34,30 @@ if TYPE_CHECKING:
     from slussen.extraction import Extracted
     from slussen.ledger import Ledger
 
-RETRIES = 3
+RETRIES = 12
 RETRY_DELAY = timedelta(seconds=15)
+LONGEST_DELAY = timedelta(minutes=15)
+OURS = 3  # retries of a fault of our own; of a partner's so many before people are told
 JITTER = 0.25  # so that tasks which a partner's outage has stopped at the same time don't come back at the same time
 
 
 class PassingFaults(RetryPolicy):
-    """A partner's or our own passing fault is tried again; a fault of the content or the call never is."""
+    """A partner's or our own passing fault is tried again; a fault of the content or the call never is.
+
+    A partner's is for about two hours, ever less often, but not past the time when it is too late.
+    """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         jitter = random.uniform(1 - JITTER, 1 + JITTER)
         if isinstance(exception, TransportError):
-            delay = RETRY_DELAY * 2 ** (try_number - 1) * jitter
+            delay = min(RETRY_DELAY * 2 ** (try_number - 1), LONGEST_DELAY) * jitter
+            if context is not None and _ends_within(context, delay):
+                return RetryDecision.fail("the partner, or the way there, and then its time is over")
             return RetryDecision.retry(delay, reason="the partner, or the way there")
-        if isinstance(
-            exception, TechnicalError | TaskDeferralError | TaskDeferralTimeout
-        ):  # the latter: the triggerer was away
+        ours = isinstance(exception, TechnicalError | TaskDeferralError | TaskDeferralTimeout)
+        if ours and try_number <= OURS:  # deferral: the triggerer was away
             return RetryDecision.retry(RETRY_DELAY * jitter, reason="ours, and it may pass")
         return RetryDecision.fail("final: trying again gives the same")
 
@@ -212,10 +218,17 @@ def say_failed(integration: Integration, stream: str, doing: str, error: Slussen
         ledger().append(stream, "failed", data, integration=integration.key)
 
 
-def last_try(context: Context) -> bool:
-    """Will Airflow not try this task again by itself?"""
-    ti = context["ti"]
-    return ti.try_number > ti.max_tries
+def tried_enough(context: Context) -> bool:
+    """Has this step been tried so often that it is time to tell, and to go on with what there is?"""
+    return bool(context["ti"].try_number > OURS)
+
+
+def _ends_within(context: Context, delay: timedelta) -> bool:
+    """Will the time of the run's interval be over by then? It can't for one that was begun after it, by a person."""
+    task, run = context["task"], Run.of(context)
+    integration = getattr(task, "integration", None)
+    closed = closing(integration, context, run) if integration is not None else None
+    return closed is not None and run.now < closed <= run.now + delay
 
 
 def ledger() -> Ledger:
@@ -313,6 +326,7 @@ def patient(kwargs: dict[str, Any]) -> dict[str, Any]:
         "retries": RETRIES,
         "retry_delay": RETRY_DELAY,
         "retry_policy": PassingFaults(),
+        "on_retry_callback": alarms.on_retry,
         "on_failure_callback": alarms.on_failure,
         "on_success_callback": alarms.on_success,
         "map_index_template": "{{ interchange_name | default('') }}",

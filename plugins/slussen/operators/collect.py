@@ -16,11 +16,11 @@ from slussen.operators.base import (
     StepOperator,
     boundary,
     closing,
-    last_try,
     ledger,
     say_failed,
     say_once,
     too_late,
+    tried_enough,
 )
 from slussen.operators.connections import quiet_seconds, source
 
@@ -105,7 +105,7 @@ class CollectOperator(StepOperator):
                 mine = []
             for refusal in taking.refused:
                 say_failed(i, f"watch/{i.key}", self.step, refusal)
-            if taking.passing is not None and not (mine and last_try(context)):
+            if taking.passing is not None and not (mine and tried_enough(context)):
                 raise taking.passing
             if taking.refused and not mine:
                 raise taking.refused[0]

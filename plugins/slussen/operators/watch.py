@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from slussen import clock
-from slussen.operators.base import RETRIES, RETRY_DELAY, PassingFaults, ledger
+from slussen.operators.base import OURS, RETRY_DELAY, PassingFaults, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class WatchOperator(BaseOperator):
     """Look once: what should have happened by the run's clock, and has it?"""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"retries": RETRIES, "retry_delay": RETRY_DELAY, "retry_policy": PassingFaults(), **kwargs})
+        super().__init__(**{"retries": OURS, "retry_delay": RETRY_DELAY, "retry_policy": PassingFaults(), **kwargs})
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         from slussen.catalogue import rows
