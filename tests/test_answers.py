@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import count
 from typing import Any
@@ -26,7 +27,7 @@ from slussen.ledger.states import SETTLED, STATES
 from slussen.sentences import ENDINGS, QUIET, SENTENCES
 from slussen.standing import Standing, standings
 from slussen.why import why
-from tests.answering import A02, ASK, F30, FORM, LOOKS, ROWS, TWICE, at
+from tests.answering import A02, ASK, F30, FORM, LOOKS, ROWS, TWICE, at, row
 
 NAMES = count(1)
 TONIGHT = at("12 20:00")
@@ -147,6 +148,23 @@ def test_of_two_moments_of_a_morning_the_one_that_left_nothing_counts_too(ledger
     assert one(ledger, TWICE, at("13 08:00")).start == at("13 04:25")
 
 
+def test_what_a_row_before_it_has_stopped_says_so(ledger: Ledger) -> None:
+    first = row("f102", TWICE.timetable)
+    second = replace(TWICE, after=(first.integration,))
+    write(ledger, first, at("13 04:25"), STAGED, QUARANTINED)
+    stopped = "f102, which comes before it, is quarantined"
+    (found,) = [s for s in standings([first, second], ledger, at("13 04:40")) if s.row is second]
+    assert (found.state, found.note) == ("waiting", stopped)
+    assert stopped in told(ledger, second, "13 04:40", date(2026, 1, 13))
+    write(ledger, first, at("13 04:25"), DELIVERED)
+    assert stopped not in told(ledger, second, "13 04:40", date(2026, 1, 13))
+
+
+def test_the_note_of_what_was_refused_says_by_whom(ledger: Ledger) -> None:
+    write(ledger, F30, TONIGHT, STAGED, HELD, ("refused", {"by": "admin", "at": "2026-01-13T05:00:00+00:00"}))
+    assert one(ledger, F30, at("13 05:10")).note == "refused by admin"
+
+
 def test_the_eta_is_what_the_last_ones_took_and_a_simulated_day_says_nothing(ledger: Ledger) -> None:
     from datetime import UTC, timedelta
 
@@ -238,6 +256,8 @@ def test_why_says_that_no_file_came_and_whether_that_is_fine(ledger: Ledger) -> 
     assert "looked for every 15 minutes: nothing came on 2026-01-13" in told(
         ledger, LOOKS, "14 12:00", date(2026, 1, 13)
     )
+    assert "nothing has come yet on 2026-01-13" in told(ledger, LOOKS, "13 12:00", date(2026, 1, 13))
+    assert "2026-01-15 is still to come" in told(ledger, LOOKS, "13 12:00", date(2026, 1, 15))
     assert "started by hand" in told(ledger, FORM, "14 12:00")
     assert "is ours from 2026-01-01" in told(ledger, A02, "14 12:00", date(2025, 12, 20))
 

@@ -24,7 +24,7 @@ from slussen.obligations import control, kronor, obligations
 from slussen.operators.watch import Channels
 from slussen.retelling import retell
 from slussen.watchdog import look
-from tests.answering import A02, ANSWER, ASK, F30, LOOKS, ROWS, TWICE, at
+from tests.answering import A02, ANSWER, ASK, F30, LOOKS, ROWS, TWICE, at, row
 
 NAMES = count(1)
 MORNING = Times(expected="04:25", amber="05:15", red="06:00", cutoff="07:30")
@@ -165,6 +165,23 @@ def test_what_is_looked_for_all_day_is_late_when_it_is_held_and_never_missed(led
     assert missed(ledger, "looks") == []
 
 
+def test_what_a_row_before_it_has_stopped_is_told_of_as_that_one_alone(ledger: Ledger, phone: Phone) -> None:
+    first = row("f102", TWICE.timetable, times=MORNING)
+    second = replace(TWICE, integration=replace(TWICE.integration, times=MORNING), after=(first.integration,))
+    name = names(first.integration, at("13 04:25"))[0]
+    write(ledger, name, "f102", STAGED, ("quarantined", {"at": "gate", "findings": []}))
+    write(ledger, names(first.integration, at("13 04:55"))[0], "f102", ("skipped", {"reason": "nothing since"}))
+    for now in ("12 19:50", "13 05:20", "13 06:10", "13 07:40", "13 08:00"):
+        look([first, second], ledger, at(now), Channels(ledger, [phone]))
+    of_the_first, of_the_second = (names(second.integration, at(f"13 {t}"))[0] for t in ("04:25", "04:55"))
+    assert missed(ledger, "f103") == [of_the_first, of_the_second]
+    assert "f102, which comes before it, is quarantined" in ledger.events(of_the_first)[0].data["reason"]
+    assert about(phone, "f103") == [
+        "Slussen: f103 late, amber: nothing has come at 05:20", "Slussen: f103 late, red: nothing has come at 06:10",
+        "Slussen: f103 missed: the run of 2026-01-13 04:55 left nothing, and its time is over",
+    ], "of the other, and what never came doesn't work again"  # fmt: skip
+
+
 def test_before_its_first_look_nothing_is_missed(ledger: Ledger, phone: Phone) -> None:
     looks(ledger, phone, "15 03:00", "15 12:00", "16 03:00")
     assert missed(ledger, "f30") == []
@@ -208,6 +225,14 @@ def test_questions_answers_lost_replies_and_stray_receipts_are_owed(ledger: Ledg
     found = {(o.kind, o.interchange) for o in obligations(ROWS, ledger, now)}
     assert found == {("answer", "ask-b"), ("fate", "ask-c"), ("question", "answer-x"), ("unmatched", "r9")}
     assert all(o.as_dict(now)["next"] for o in obligations(ROWS, ledger, now))
+
+
+def test_a_question_that_was_refused_owes_no_answer(ledger: Ledger) -> None:
+    awaited = {"receipts": [{"kind": k, "due": at("12 11:00").isoformat()} for k in ("delivery", "answer")]}
+    refused = ("receipt", {"kind": "delivery", "outcome": "rejected", "reference": "r"})
+    write(ledger, "ask-1", "ask", DELIVERED, ("awaiting", awaited), refused)
+    write(ledger, "ask-2", "ask", DELIVERED, refused)
+    assert obligations(ROWS, ledger, at("12 12:00")) == []
 
 
 # --- the control F30 and F103/F104 against A02

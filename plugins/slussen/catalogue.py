@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -15,18 +16,24 @@ from slussen.errors import CallError
 from slussen.integration import Integration
 
 if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
     from slussen.timetables import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An integration and the DAG that carries it. Without a timetable it is started by hand."""
+    """An integration and the DAG that carries it. Without a timetable it is started by hand.
+
+    ``after``: those of its DAG that must have gone before it.
+    """
 
     integration: Integration
     dag_id: str
     file: Path
     timetable: Schedule | None
     since: datetime | None  # the DAG's start date: from when on it is ours
+    after: tuple[Integration, ...] = ()
 
     @property
     def key(self) -> str:
@@ -80,9 +87,21 @@ def rows(dags: Path | None = None) -> list[Row]:
         names = runpy.run_path(str(file))
         dag = next(v for v in names.values() if isinstance(v, DAG))
         timetable = dag.schedule if isinstance(dag.schedule, Schedule) else None
+        declared = [v for v in names.values() if isinstance(v, Integration)]
+        before = _before(dag)
         found += [
-            Row(v, dag.dag_id, file, timetable, dag.start_date) for v in names.values() if isinstance(v, Integration)
+            Row(v, dag.dag_id, file, timetable, dag.start_date, tuple(i for i in declared if i.key in before[v.key]))
+            for v in declared
         ]
+    return found
+
+
+def _before(dag: DAG) -> dict[str, set[str]]:
+    """The integrations whose tasks stand right before another's, by its key: a task's name begins with its key."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for task in dag.tasks:
+        key = task.task_id.partition(".")[0]
+        found[key] |= {name.partition(".")[0] for name in task.upstream_task_ids} - {key}
     return found
 
 

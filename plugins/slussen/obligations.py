@@ -19,6 +19,7 @@ REPORTS = 40  # so many are looked at for the last one that agreed
 TERM = timedelta(days=1)  # for a control sum: the next report must be right
 SENT, REPORT = ("f30", "f103", "f104"), "a02"  # what is sent to Agresso, and what tells of it
 # What was promised and hasn't come. What was read was delivered, what was answered was read (`ledger/states.py`).
+# Nothing is to come any more of what was refused, or what another has taken the place of.
 AWAITED = """
     select a.stream, a.integration, a.at, r.one ->> 'kind', (r.one ->> 'due')::timestamptz
     from ledger.event a
@@ -32,6 +33,11 @@ AWAITED = """
                     or (s.data ->> 'kind' = 'read' and r.one ->> 'kind' = 'delivery')
                 )
         )
+        and not exists (
+            select from ledger.event s
+            where s.stream = a.stream
+                and (s.kind = 'superseded' or (s.kind = 'receipt' and s.data ->> 'outcome' = 'rejected'))
+        )
 """
 # What was asked, delivered, and isn't awaited by a term of its own.
 ASKED = """
@@ -39,8 +45,11 @@ ASKED = """
     from ledger.event d
     where d.integration = any(%(questions)s) and d.kind = 'delivered'
         and not exists (
-            select from ledger.event s where s.stream = d.stream and s.kind in ('answered', 'receipt')
-                and (s.kind = 'answered' or s.data ->> 'kind' = 'answer')
+            select from ledger.event s where s.stream = d.stream
+                and (
+                    s.kind in ('answered', 'superseded')
+                    or (s.kind = 'receipt' and (s.data ->> 'kind' = 'answer' or s.data ->> 'outcome' = 'rejected'))
+                )
         )
         and not exists (
             select from ledger.event s where s.stream = d.stream and s.kind = 'awaiting'

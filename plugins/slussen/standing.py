@@ -3,14 +3,14 @@ but through the timetables of the rows that it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slussen.lateness import Colour, Due, closes, eta, resolve
 from slussen.ledger.intervals import Wanted, ended, interval_of, newest, of_intervals, unsettled, wanted
-from slussen.ledger.states import Interchange, fold
+from slussen.ledger.states import SETTLED, Interchange, fold
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
@@ -21,6 +21,7 @@ MOMENT = timedelta(seconds=1)
 STANDS = timedelta(days=40)  # what isn't settled is looked at for so long
 BAD = ("quarantined", "rejected", "missed")
 DOUBTFUL = ("held", "unknown")
+GONE = frozenset({*SETTLED, "acknowledged", "skipped"})
 UNDER_WAY = ("waiting", "collected", "staged", "gated", "delivering")
 RANK: dict[Colour, int] = {"red": 0, "amber": 1, "green": 2}
 
@@ -91,13 +92,23 @@ def standings(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Standi
             continue
         known = {events[0].stream for events in own}
         own += [events for events in older.get(row.key, []) if events[0].stream not in known]
-        made.append(_standing(row, asked[row.key].starts, own, lags.get(named[row.key], []), now))
+        made.append(_standing(row, asked[row.key].starts, own, lags.get(named[row.key], []), found, now))
     return sorted(made, key=_worst)
 
 
 def expects(row: Row) -> bool:
     """Must every interval have an interchange, or may there be nothing?"""
     return row.integration.source.transport == "database" or row.integration.missing != "skip"
+
+
+def stopped_before(row: Row, start: datetime, found: Mapping[str, Sequence[list[Event]]]) -> str:
+    """What has stopped an interval of which nothing has come, when it is a row that must have gone before it."""
+    for integration in row.after:
+        mine = [events for events in found.get(integration.key, ()) if interval_of(events) == start]
+        states = ["failed" if failure(events) else fold(events).state for events in mine]
+        if not GONE.intersection(states) and (bad := [s for s in states if s in (*BAD, *DOUBTFUL, "failed")]):
+            return f"{integration.key}, which comes before it, is {bad[0]}"
+    return ""
 
 
 def failure(events: Sequence[Event]) -> Event | None:
@@ -131,7 +142,12 @@ class _Judged:
 
 
 def _standing(
-    row: Row, starts: Sequence[datetime], found: list[list[Event]], lags: list[timedelta], now: datetime
+    row: Row,
+    starts: Sequence[datetime],
+    own: list[list[Event]],
+    lags: list[timedelta],
+    found: Mapping[str, Sequence[list[Event]]],
+    now: datetime,
 ) -> Standing:
     """The worst of its intervals without an interchange and of its interchanges is what the integration stands at."""
     from slussen.timetables import plain
@@ -139,12 +155,13 @@ def _standing(
     assert row.timetable is not None
     latest, times = starts[-1], row.integration.times
     intervals = {plain(i.start): i for i in row.timetable.between(starts[0], latest + MOMENT)}
-    came = {interval_of(events) or latest for events in found}
+    came = {interval_of(events) or latest for events in own}
     judged = []
     for start, interval in intervals.items():
         if start not in came and not row.timetable.often:
-            judged.append(_nothing(row, start, closes(row.timetable, times, interval), now))
-    for events in found:
+            stopped = stopped_before(row, start, found)
+            judged.append(_nothing(row, start, closes(row.timetable, times, interval), stopped, now))
+    for events in own:
         made, start = fold(events), interval_of(events) or latest
         due = resolve(times, start) if times is not None else None
         colour, note = _judge(made, events, due, now)
@@ -174,7 +191,7 @@ def _standing(
     )
 
 
-def _nothing(row: Row, start: datetime, closed: datetime, now: datetime) -> _Judged:
+def _nothing(row: Row, start: datetime, closed: datetime, stopped: str, now: datetime) -> _Judged:
     """An interval that has no interchange: it waits, or is missed, or nothing came and that is fine."""
     if not expects(row):
         waits = now < closed
@@ -182,7 +199,7 @@ def _nothing(row: Row, start: datetime, closed: datetime, now: datetime) -> _Jud
     times = row.integration.times
     colour: Colour = "red" if now >= closed else resolve(times, start).colour(now) if times is not None else "green"
     state = "missed" if now >= closed else "waiting"
-    return _Judged(colour, state, "nothing has come" if colour != "green" else "", start, True)
+    return _Judged(colour, state, stopped or ("nothing has come" if colour != "green" else ""), start, True)
 
 
 def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: datetime) -> tuple[Colour, str]:
@@ -192,7 +209,9 @@ def _judge(i: Interchange, events: Sequence[Event], due: Due | None, now: dateti
         final = failed.data.get("class") == "refused" or (due is not None and due.colour(now) == "red")
         return "red" if final else "amber", f"failed at {failed.data.get('at')}"
     if i.state in BAD:
-        last = next((e for e in reversed(events) if e.kind == i.state), events[-1])
+        last = next((e for e in reversed(events) if e.kind in (i.state, "refused")), events[-1])
+        if last.kind == "refused":
+            return "red", f"refused by {last.data.get('by')}"
         return "red", str(last.data.get("reason") or (f"at {last.data['at']}" if last.data.get("at") else ""))
     if i.state in DOUBTFUL:
         too_late = due is not None and due.colour(now) == "red"

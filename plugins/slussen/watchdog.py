@@ -8,7 +8,7 @@ appended once, by compare-and-set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from slussen.ledger.intervals import interval_of, names, of_intervals, unsettled
 from slussen.ledger.states import fold
 from slussen.obligations import Obligation, obligations
 from slussen.receipts import say_overdue
-from slussen.standing import DOUBTFUL, MOMENT, STANDS, UNDER_WAY, expects
+from slussen.standing import DOUBTFUL, MOMENT, STANDS, UNDER_WAY, expects, stopped_before
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
@@ -78,12 +78,14 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
         asked[row.key] = sorted({_start(of_stream) for of_stream in events.get(row.key, [])})
     for row in rows:
         for start in asked[row.key]:
-            _interval(found, row, start, events.get(row.key, []), ledger, now)
+            _interval(found, row, start, events, ledger, now)
     _owed(found, rows, ledger, now)
     for alert in found.alarms.values():
         alarms.alert(alert)
     for cause in standing:
-        if cause not in found.alarms and cause.replace("late/", "red/", 1) not in found.alarms:
+        kind, _, name = cause.partition("/")
+        worse = {f"{k}/{name}" for k in ("red", "missed")} if kind in ("late", "red") else set()
+        if cause not in found.alarms and not worse & found.alarms.keys():
             alarms.recovered(cause, now)
             found.over.append(cause)
     found.retold = alarms.again(rows, now)
@@ -120,18 +122,23 @@ def _start(events: Sequence[Event]) -> datetime:
     return interval_of(events) or events[0].at
 
 
-def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]], ledger: Ledger, now: datetime) -> None:
+def _interval(
+    found: Look, row: Row, start: datetime, events: Mapping[str, list[list[Event]]], ledger: Ledger, now: datetime
+) -> None:
     assert row.timetable is not None
-    mine = [of_stream for of_stream in events if _start(of_stream) == start]
+    mine = [of_stream for of_stream in events.get(row.key, []) if _start(of_stream) == start]
     times = row.integration.times
     due = resolve(times, start) if times is not None else None
     name = names(row.integration, start)[0]
     if not mine and not expects(row):
         return
+    stopped = stopped_before(row, start, events)
     if not mine and closes(row.timetable, times, next(row.timetable.between(start, start + MOMENT))) <= now:
-        mine = [_say_missed(found, row, start, name, ledger)]
+        mine = [_say_missed(found, row, start, name, stopped, ledger)]
     folded = [fold(of_stream) for of_stream in mine]
     states = [i.state for i in folded]
+    if stopped and set(states) <= {"missed"}:
+        return  # people are told of that one
     if "missed" in states:
         reason = next(e.data["reason"] for of_stream in mine for e in of_stream if e.kind == "missed")
         found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name, now))
@@ -148,9 +155,11 @@ def _interval(found: Look, row: Row, start: datetime, events: list[list[Event]],
         found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, which, now))
 
 
-def _say_missed(found: Look, row: Row, start: datetime, name: str, ledger: Ledger) -> list[Event]:
+def _say_missed(found: Look, row: Row, start: datetime, name: str, stopped: str, ledger: Ledger) -> list[Event]:
     """Write down an interval that is over without a trace, unless something has come at this very moment."""
     reason = f"the run of {start.astimezone(STOCKHOLM):%Y-%m-%d %H:%M} left nothing, and its time is over"
+    if stopped:
+        reason = f"{reason}: {stopped}"
     with suppress(Conflict):
         ledger.append(name, "missed", {"reason": reason}, integration=row.key, after=0)
         found.missed.append(name)

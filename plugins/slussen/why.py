@@ -10,7 +10,7 @@ from slussen.lateness import STOCKHOLM, closes, resolve
 from slussen.ledger.intervals import interval_of, newest, of_intervals, wanted
 from slussen.ledger.states import fold
 from slussen.sentences import RUNBOOK, clock, ending, story
-from slussen.standing import expects, failure
+from slussen.standing import expects, failure, stopped_before
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
@@ -70,11 +70,14 @@ def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answ
         datetime.fromtimestamp(i.start.timestamp(), UTC)
         for i in (row.timetable.runs(on) if row.timetable.runs_on(on) else [])
     ]
-    found = of_intervals(ledger, [wanted(row.integration, starts or [midnight], end)]).get(row.key, [])
+    all_ = of_intervals(ledger, [wanted(i, starts or [midnight], end) for i in (row.integration, *row.after)])
+    found = all_.get(row.key, [])
     for start in [] if row.timetable.often else starts:
         mine = [events for events in found if (interval_of(events) or start) == start]
         found = [events for events in found if events not in mine]
-        answer.chapters += [_told(events, on) for events in mine] or [_nothing(row, start, now, on)]
+        answer.chapters += [_told(events, on) for events in mine] or [
+            _nothing(row, start, stopped_before(row, start, all_), now, on)
+        ]
     if row.timetable.often:
         found = [events for events in found if fold(events).state != "skipped"]
     answer.chapters += [_told(events, on) for events in found]
@@ -93,14 +96,20 @@ def _no_run(row: Row, on: date, now: datetime) -> Chapter:
     """No interval begins on this day, or nothing came at any of its many looks."""
     assert row.timetable is not None
     if row.timetable.runs_on(on):
-        return Chapter("nothing came", [f"{row.key} is looked for {row.schedule}: nothing came on {on}"])
+        looks = f"{row.key} is looked for {row.schedule}: "
+        today = now.astimezone(STOCKHOLM).date()
+        if on > today:
+            return Chapter("waiting", [f"{looks}{on} is still to come"])
+        if on == today:
+            return Chapter("waiting", [f"{looks}nothing has come yet on {on}"])
+        return Chapter("nothing came", [f"{looks}nothing came on {on}"])
     following = row.timetable.following(datetime.combine(on, datetime.min.time(), STOCKHOLM))
     then = f"; the next run is {following.start.astimezone(STOCKHOLM):%A %Y-%m-%d %H:%M}" if following else ""
     reason = f"{row.key} is not scheduled on {on}, a {row.timetable.why_not(on)}: it runs {row.schedule}{then}"
     return Chapter("not scheduled", [reason])
 
 
-def _nothing(row: Row, start: datetime, now: datetime, on: date) -> Chapter:
+def _nothing(row: Row, start: datetime, stopped: str, now: datetime, on: date) -> Chapter:
     """An interval of which the ledger has nothing."""
     assert row.timetable is not None
     if row.since is not None and start < row.since:
@@ -118,12 +127,14 @@ def _nothing(row: Row, start: datetime, now: datetime, on: date) -> Chapter:
         if times is not None:
             cutoff = resolve(times, start).cutoff
             sentences.append(f"its cut-off {'is' if now < cutoff else 'was'} {clock(cutoff, on)}")
-        return Chapter("waiting", sentences, start=start)
+        return Chapter("waiting", [*sentences, *([stopped] if stopped else [])], start=start)
     over = f"its window closed {clock(closed, on)} with {what}"
     if interval.end <= start:
         over = f"its run of {clock(start, on)} left nothing in the ledger: {what}"
     if not expects(row):
         return Chapter("nothing came", [over, "that is fine: a missing file is passed over"], start=start)
+    if stopped:
+        return Chapter("missed", [over, f"{stopped} (slussen why says more of that one)"], start=start)
     return Chapter(
         "missed",
         [
