@@ -39,7 +39,7 @@ with DAG(
     schedule=(when := Every(15)),
     start_date=day(2026, 1, 1),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=128,  # a file that is held until its cut-off, a day and more, keeps no other waiting
     tags=tags(infodata),
     doc_md=document(infodata, schedule=when),
 ) as dag:

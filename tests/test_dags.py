@@ -46,12 +46,13 @@ def test_a_dag_survives_the_database(bag: DagBag, file: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_dag_will_be_scheduled_in_stockholm_time_one_run_at_a_time(bag: DagBag, file: str) -> None:
+def test_a_dag_will_be_scheduled_in_stockholm_time_and_one_delivery_at_a_time(bag: DagBag, file: str) -> None:
     """Without a start date a timetable of ours never runs, and Airflow doesn't say so."""
     d = dag(bag, file)
     assert d.start_date is not None
     assert str(d.timezone) == "Europe/Stockholm"
-    assert d.max_active_runs == 1
+    assert d.max_active_runs == (128 if file.startswith("infodata") else 1)
+    assert all(t.max_active_tis_per_dag == 1 for t in d.tasks if t.task_type == "DeliverOperator")
     assert d.catchup is False
     assert d.doc_md
     assert d.tags

@@ -19,7 +19,7 @@ What remains: a receiver that deletes our temporary files makes an inferred deli
 On plain FTP, and in a directory whose file system can't refuse a taken name, a foreign writer can slip in between the
 look and the rename. On z/OS the name is empty between the setting aside and the rename, and stays so if the interchange
 is given up just there; an attempt that slept through ten interchanges moves the content away for as long as it takes to
-read it and put it back. Two interchanges of one name must not be under way at once (``max_active_runs=1``): one that
+read it and put it back. Two interchanges of one name must not be under way at once (``shapes.py``): one that
 was overtaken is held when it is tried again, but when it sleeps right before its rename, that comes after the newer
 one's: on z/OS only if the newer was taken meanwhile, in a directory and on FTP in any case.
 """

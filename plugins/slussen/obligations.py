@@ -134,7 +134,7 @@ class Obligation:
 class Control:
     """Sums in öre: what was sent, and what the report says has been reported (paid, credited) and is outstanding.
 
-    ``since``: when the first of the reports came that haven't agreed up to this one.
+    ``since``: when the first of the reports was due that haven't agreed up to this one.
     """
 
     interchange: str
@@ -152,6 +152,7 @@ class Control:
 
 def obligations(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Obligation]:
     """Everything that is owed to us, worst first: what is longest over its term, then what is nearest to it."""
+    within = {(row.key, r.kind): r.within for row in rows for r in row.integration.receipts}
     contact = {row.key: row.integration.contact for row in rows}
     questions = sorted({row.integration.answers for row in rows if row.integration.answers})
     answers = sorted(row.key for row in rows if row.integration.answers)
@@ -159,7 +160,7 @@ def obligations(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Obli
     found = [
         Obligation(
             "answer" if kind == "answer" else "receipt", key, stream,
-            "an answer" if kind == "answer" else f"its {kind} receipt", at, due,
+            "an answer" if kind == "answer" else f"its {kind} receipt", due - within.get((key, kind), due - at), due,
             f"ask {_other(rows, key)} for it; contact {contact.get(key, '?')}",
         )
         for stream, key, at, kind, due in _moments(ledger.rows(AWAITED))
@@ -200,11 +201,11 @@ def control(ledger: Ledger) -> Control | None:
     money = ledger.rows(MONEY, {"sent": list(SENT)})
     stream, as_of, at, reported, outstanding = reports[0]
     sent, holds = _agrees(money, as_of, reported + outstanding)
-    since = at
-    for _, earlier, came, *sums in [] if holds else reports[1:]:
+    since = as_of
+    for _, earlier, _, *sums in [] if holds else reports[1:]:
         if _agrees(money, earlier, sum(sums))[1]:
             break
-        since = came
+        since = earlier
     return Control(stream, at.astimezone(UTC), since.astimezone(UTC), sent, reported, outstanding, holds)
 
 

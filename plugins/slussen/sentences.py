@@ -34,6 +34,8 @@ def story(events: Sequence[Event], day: date) -> list[str]:
 def ending(events: Sequence[Event], failed: bool) -> str:
     """What the interchange's state asks for, or that nothing is left to do."""
     state = "failed" if failed else fold(events).state
+    if state == "held" and next(e.data.get("at") for e in reversed(events) if e.kind == "held") != "gate":
+        return f"it waits for a person: settle what stands in its way, then clear the task ({RUNBOOK}#held)"
     return ENDINGS.get(state, f"it is {state}")
 
 

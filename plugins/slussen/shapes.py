@@ -20,6 +20,9 @@ from slussen.operators import (
     StageOperator,
 )
 
+# A name that is delivered to again and again is never delivered to twice at the same time (``delivery.py``).
+ONE_AT_A_TIME = {"max_active_tis_per_dag": 1}
+
 
 def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> TaskGroup:
     """A database to a partner's file: extract → gate → render → deliver (offer, where it is downloaded) → acknowledge.
@@ -39,7 +42,7 @@ def extract(integration: Integration, *, trigger_rule: str = "none_failed") -> T
         if integration.target.transport == "download":
             OfferOperator(task_id="offer", integration=integration, manifest=content)
         else:
-            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=content))
+            _then(integration, _deliver(integration, content))
     return group
 
 
@@ -75,10 +78,14 @@ def relay(integration: Integration) -> TaskGroup:
             staged = StageOperator(task_id="stage", integration=integration, manifest=manifest)
             gated = GateOperator(task_id="gate", integration=integration, kind="relay", manifest=staged.output)
             converted = ConvertOperator(task_id="convert", integration=integration, manifest=gated.output)
-            _then(integration, DeliverOperator(task_id="deliver", integration=integration, manifest=converted.output))
+            _then(integration, _deliver(integration, converted.output))
 
         one.expand(manifest=collected.output)
     return group
+
+
+def _deliver(integration: Integration, manifest: object) -> DeliverOperator:
+    return DeliverOperator(task_id="deliver", integration=integration, manifest=manifest, **ONE_AT_A_TIME)
 
 
 def _then(integration: Integration, delivered: DeliverOperator | DeliverSetOperator) -> None:
