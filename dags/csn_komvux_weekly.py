@@ -16,7 +16,7 @@ csn_komvux = Integration(
     source=mvs("hanna_mvs", "CSN.HANNA.ANDRING"),
     target=x400("csn_x400", "CSN-VUX-{day:%Y%m%d}-{number:04}.DAT", encoding="cp278", frame="fixed"),
     layout="csn_report",
-    claims={"rapporttyp": ("VUX",)},
+    leaves={"rapporttyp": ("GYM",)},  # csn_month's: all else is this row's, to be stopped here if it is neither's
     persons="pass",
     persons_reason="CSN needs every pupil's number to pay, those of protected pupils too: its own rule",
     times=Times(expected="09:30", amber="15:00", red="+1d 12:00", cutoff="+3d 12:00"),

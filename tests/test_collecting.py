@@ -20,6 +20,7 @@ import pytest
 
 from sandbox.postgres import Server
 from slussen import settings, watching
+from slussen.catalogue import rows
 from slussen.collection import Changed, Collected, claimed, collect, collected_by, collecting
 from slussen.database import migrate
 from slussen.delivery import drive
@@ -235,6 +236,21 @@ def test_siblings_take_each_their_own_by_the_header_and_leave_the_others(
     assert sorted(f.name for f in inbox.iterdir() if f.is_file()) == ["XXX.txt", "empty.txt", "short.txt"]
     assert not list((store.root / "incoming").iterdir()), "what isn't ours isn't kept"
     assert len([f for f in store.root.rglob("*") if f.is_file()]) == 2
+
+
+def test_of_siblings_one_takes_what_nobody_can_tell() -> None:
+    """The rows as they are declared: a spoilt file must not lie where nobody looks at it."""
+    known = {r.key: r.integration for r in rows()}
+    spoilt = {
+        "empty": b"", "ascii": report("GYM").decode("cp278").encode(), "headless": report("GYM")[150:],
+        "shifted": report("GYM")[1:], "cut": report("GYM")[:100], "unknown": report("XXX"), "html": b"<html></html>",
+    }  # fmt: skip
+    takes = {key: claimed(known[key]) for key in ("csn_month", "csn_komvux")}
+    for name, data in {**spoilt, "VUX": report("VUX")}.items():
+        assert not takes["csn_month"](data), name  # type: ignore[misc]
+        assert takes["csn_komvux"](data), name  # type: ignore[misc]
+    assert takes["csn_month"](report("GYM"))  # type: ignore[misc]
+    assert not takes["csn_komvux"](report("GYM"))  # type: ignore[misc]
 
 
 def test_a_claim_on_a_field_that_there_is_none_of_is_said_at_once() -> None:

@@ -155,11 +155,12 @@ def claimed(integration: Integration) -> Ours | None:
     """
     from slussen.records import layout as layouts
 
-    if not integration.claims:
+    fields = integration.claims or integration.leaves
+    if not fields:
         return None
     layout = layouts.load(integration.layout)
     known = {f.name for f in layout.of(layout.header) if f.staged} if layout.header else set()
-    if unknown := integration.claims.keys() - known:
+    if unknown := fields.keys() - known:
         raise CallError(f"{integration.key}: claims {', '.join(sorted(unknown))}, no header field of {layout.format}")
 
     def ours(head: bytes) -> bool:
@@ -170,7 +171,8 @@ def claimed(integration: Integration) -> Ours | None:
             head = head[: max(len(head) - len(head) % layout.length, layout.length)]
         parsed = Parsed(BytesIO(head), layout, source.encoding, source.frame, Findings())
         next(iter(parsed), None)
-        return all(parsed.header.get(name) in values for name, values in integration.claims.items())
+        has = all(parsed.header.get(name) in values for name, values in fields.items())
+        return has if integration.claims else not has
 
     return ours
 

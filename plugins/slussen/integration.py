@@ -145,7 +145,8 @@ class Integration:
     hashes). ``references`` names the integrations whose customers this one's records must refer to.
     ``parts`` are the files of a delivery of several; ``part`` says which of them this is (see ``members``).
     ``claims`` are the header fields that a collected file must have to be this row's and not a sibling's on the same
-    source, each with the values that it may have.
+    source, each with the values that it may have; ``leaves`` those that a sibling claims, where this row takes all
+    others: what can't be told, too, so that a spoilt file is somebody's.
     ``repeats``: may the same content come, or be sent, again? ``without`` names the duties of the gate that make no
     sense here, each with its reason. ``receipts`` are expected for each delivery; ``answers`` is the integration whose
     questions this one answers. ``proof`` are the connections (mail, SMS) that are told of each delivery. ``owner`` is
@@ -176,6 +177,7 @@ class Integration:
     parts: tuple[Part, ...] = ()
     part: str = ""
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leaves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     receipts: tuple[Receipt, ...] = ()
     answers: str = ""
     proof: tuple[str, ...] = ()
