@@ -25,8 +25,10 @@ from slussen.database import migrate
 from slussen.errors import TransportError, TransportRefused
 from slussen.integration import Endpoint, Integration, Times, directory, ftp, sql
 from slussen.ledger import Ledger
-from slussen.operators import CollectOperator, ExtractOperator
-from slussen.operators.base import PassingFaults
+from slussen.manifest import Manifest
+from slussen.operators import CollectOperator, DeliverOperator, ExtractOperator
+from slussen.operators.base import PassingFaults, Run
+from slussen.operators.deliver import in_time
 from slussen.timetables import STOCKHOLM, At, Every, Schedule
 from slussen.triggers import FilesTrigger
 
@@ -363,6 +365,24 @@ def test_an_extract_that_airflow_makes_up_after_its_cut_off_is_missed_and_sends_
         with pytest.raises(AirflowFailException, match="when its time was over"):
             extract.execute(late.context)
     assert [kind for kind, _ in late.said()] == ["missed"]
+
+
+def test_what_an_outage_has_kept_from_delivery_until_its_time_was_over_is_missed(task: Callable[..., Task]) -> None:
+    past = today_until(-20)
+    past["moment"] -= timedelta(minutes=30)
+    late = task(**past)
+    ours = replace(late.integration, source=sql("bosko", "x.sql"), target=directory("waiting_inbox", "a.txt"))
+    content = Manifest(integration=ours.key, interchange=Run.of(late.context).interchange(ours), name="a.txt")
+    deliver = DeliverOperator(task_id="deliver", integration=ours, manifest=content.as_dict())
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="when its time was over"):
+            deliver.execute(late.context)
+    assert [kind for kind, _ in late.said()] == ["missed"]
+    context = late.context | {"dag_run": SimpleNamespace(run_type="scheduled", clear_number=1)}
+    in_time(ours, context, [content])  # a person has cleared it
+    in_time(late.integration, late.context, [content])  # a partner's file goes on
+    late.book.append(content.interchange, "claim", {"attempt": 1}, integration=ours.key)
+    in_time(ours, late.context, [content])  # and so does what was begun
 
 
 def test_a_file_that_comes_between_the_hint_and_the_task_is_taken_by_this_run_or_the_next(

@@ -15,7 +15,7 @@ from slussen import settings
 from slussen.alerts import Alert, alert, recovered
 from slussen.database import migrate
 from slussen.errors import TransportError, TransportRefused
-from slussen.integration import Times
+from slussen.integration import Integration, Times
 from slussen.ledger import Ledger
 from slussen.ledger.intervals import names
 from slussen.ledger.states import fold
@@ -133,6 +133,21 @@ def test_after_an_outage_every_window_that_went_by_is_missed_and_the_open_one_is
     ]  # of the 15th they may still be made up, till midnight
     assert missed(ledger, "ask") == [], "a file that may be missing is not missed"
     assert len(missed(ledger, "a02")) == 2
+
+
+def test_what_an_outage_has_made_miss_is_told_of_once_and_what_was_not_due_is_skipped(
+    ledger: Ledger, phone: Phone
+) -> None:
+    def idle(integration: Integration, start: datetime) -> str:
+        return "no debiting night" if integration.key == "f30" and start == at("13 20:00") else ""
+
+    for now in ("12 19:50", "15 21:00", "15 21:10"):
+        look([F30, TWICE, A02], ledger, at(now), Channels(ledger, [phone]), idle)
+    assert len(missed(ledger, "f30")) == 2
+    assert fold(ledger.events(names(F30.integration, at("13 20:00"))[0])).state == "skipped"
+    told = [t for t in phone.told if "missed" in t]
+    assert told == ["Slussen: f30 missed: 8 runs left nothing, and their time is over: a02 2, f103 4, f30 2"]
+    assert not about(phone, "works again")
 
 
 def test_a_moment_without_a_trace_is_missed_at_its_cut_off(ledger: Ledger, phone: Phone) -> None:

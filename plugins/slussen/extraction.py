@@ -181,6 +181,23 @@ def _relations(
         bosko.execute("analyze sent")
 
 
+def idle(integration: Integration, start: datetime, source: str, sql: Path) -> str:
+    """Why there is nothing to do in the interval that begins at ``start``: not a night of its calendar, or nothing.
+
+    Raises:
+        TechnicalError: the source's database can't be asked.
+    """
+    from slussen.database import connect
+    from slussen.lateness import STOCKHOLM
+
+    if not integration.due:
+        return ""
+    with connect(source) as bosko, redacted(f"{integration.key}: is it due?"):
+        bosko.execute("create temporary table run (day date) on commit drop")
+        bosko.execute("insert into run values (%s)", (start.astimezone(STOCKHOLM).date(),))
+        return "" if _is_due(bosko, (sql / integration.due).read_text()) else integration.not_due
+
+
 def _is_due(bosko: psycopg.Connection, query: str) -> bool:
     row = bosko.execute(query.encode()).fetchone()
     return bool(row and row[0])

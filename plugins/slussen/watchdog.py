@@ -8,7 +8,8 @@ appended once, by compare-and-set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,9 +26,14 @@ from slussen.standing import DOUBTFUL, MOMENT, STANDS, UNDER_WAY, expects, stopp
 
 if TYPE_CHECKING:
     from slussen.catalogue import Row
+    from slussen.integration import Integration
     from slussen.ledger import Event, Ledger
 
+# Why an integration has nothing to do in the interval that begins then, or nothing: what left no trace is then skipped.
+Idle = Callable[["Integration", datetime], str]
 STREAM = "watch/slussen"
+FEW = 3  # intervals that are each told of when they are missed at one look: more are one alarm, of one outage
+MISSED = "see docs/runbook.md#missed"
 REMEMBERED = timedelta(hours=6)  # how often a look is written down: what lies between is looked at again, to no harm
 # Alarms of ours that are not over.
 OPEN = """
@@ -54,18 +60,27 @@ class Alarms(Protocol):
 @dataclass
 class Look:
     """What a look has found: the alarms that stand, those that are over, what was written down as missed, and what was
-    tried to be told again."""
+    tried to be told again. ``gone`` are the intervals that were missed, by name; ``outages`` whose together.
+    """
 
     alarms: dict[str, Alert] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    outages: dict[str, list[str]] = field(default_factory=dict)
     retold: list[str] = field(default_factory=list)
 
     def raise_(self, alert: Alert) -> None:
         self.alarms[alert.cause] = alert
 
 
-def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> Look:
+def look(
+    rows: Sequence[Row],
+    ledger: Ledger,
+    now: datetime,
+    alarms: Alarms,
+    idle: Idle = lambda integration, start: "",
+) -> Look:
     """Compare schedule and ledger as of ``now`` (UTC); raise and end alarms."""
     found = Look()
     first, last = _looks(ledger, now)
@@ -76,16 +91,18 @@ def look(rows: Sequence[Row], ledger: Ledger, now: datetime, alarms: Alarms) -> 
     events |= unsettled(ledger, [row.integration for row in often], max(first, now - STANDS))
     for row in often:
         asked[row.key] = sorted({_start(of_stream) for of_stream in events.get(row.key, [])})
+    _say_missed(found, rows, asked, events, ledger, now, idle)
     for row in rows:
         for start in asked[row.key]:
-            _interval(found, row, start, events, ledger, now)
+            _interval(found, row, start, events, now, idle)
+    _of_outages(found, rows, now)
     _owed(found, rows, ledger, now)
     for alert in found.alarms.values():
         alarms.alert(alert)
     for cause in standing:
-        kind, _, name = cause.partition("/")
-        worse = {f"{k}/{name}" for k in ("red", "missed")} if kind in ("late", "red") else set()
-        if cause not in found.alarms and not worse & found.alarms.keys():
+        name = cause.partition("/")[2]
+        worse = cause.replace("late/", "red/", 1) in found.alarms or name in found.gone
+        if cause not in found.alarms and not worse:
             alarms.recovered(cause, now)
             found.over.append(cause)
     found.retold = alarms.again(rows, now)
@@ -122,10 +139,40 @@ def _start(events: Sequence[Event]) -> datetime:
     return interval_of(events) or events[0].at
 
 
-def _interval(
-    found: Look, row: Row, start: datetime, events: Mapping[str, list[list[Event]]], ledger: Ledger, now: datetime
+def _say_missed(
+    found: Look,
+    rows: Sequence[Row],
+    asked: Mapping[str, Sequence[datetime]],
+    events: dict[str, list[list[Event]]],
+    ledger: Ledger,
+    now: datetime,
+    idle: Idle,
 ) -> None:
-    assert row.timetable is not None
+    """Write down what is over without a trace, unless something has come at this very moment."""
+    over = []
+    for row in rows:
+        came = {_start(of_stream) for of_stream in events.get(row.key, [])}
+        for start in asked[row.key]:
+            if row.timetable is None or start in came or not expects(row):
+                continue
+            interval = next(row.timetable.between(start, start + MOMENT))
+            if closes(row.timetable, row.integration.times, interval) <= now:
+                over.append((row, start, idle(row.integration, start), stopped_before(row, start, events)))
+    alone = sum(not nothing and not stopped for _, _, nothing, stopped in over) <= FEW
+    for row, start, nothing, stopped in over:
+        name = names(row.integration, start)[0]
+        local = f"{start.astimezone(STOCKHOLM):%Y-%m-%d %H:%M}"
+        reason = f"the run of {local} left nothing, and its time is over" + (f": {stopped}" if stopped else "")
+        data = {"reason": nothing or reason} | ({} if alone or nothing or stopped else {"outage": now.isoformat()})
+        with suppress(Conflict):
+            ledger.append(name, "skipped" if nothing else "missed", data, integration=row.key, after=0)
+            found.missed += [] if nothing else [name]
+        events.setdefault(row.key, []).append(ledger.events(name))
+
+
+def _interval(
+    found: Look, row: Row, start: datetime, events: Mapping[str, list[list[Event]]], now: datetime, idle: Idle
+) -> None:
     mine = [of_stream for of_stream in events.get(row.key, []) if _start(of_stream) == start]
     times = row.integration.times
     due = resolve(times, start) if times is not None else None
@@ -133,15 +180,17 @@ def _interval(
     if not mine and not expects(row):
         return
     stopped = stopped_before(row, start, events)
-    if not mine and closes(row.timetable, times, next(row.timetable.between(start, start + MOMENT))) <= now:
-        mine = [_say_missed(found, row, start, name, stopped, ledger)]
     folded = [fold(of_stream) for of_stream in mine]
     states = [i.state for i in folded]
     if stopped and set(states) <= {"missed"}:
         return  # people are told of that one
     if "missed" in states:
-        reason = next(e.data["reason"] for of_stream in mine for e in of_stream if e.kind == "missed")
-        found.raise_(_alert(row, f"missed/{name}", "missed", reason, due, "see docs/runbook.md#missed", name, now))
+        said = next(e.data for of_stream in mine for e in of_stream if e.kind == "missed")
+        found.gone.add(name)
+        if "outage" in said:
+            found.outages.setdefault(said["outage"], []).append(row.key)
+        else:
+            found.raise_(_alert(row, f"missed/{name}", "missed", said["reason"], due, MISSED, name, now))
     waiting, which = next(
         ((i.state, i.id) for i in folded if i.state in (*UNDER_WAY, *DOUBTFUL)), ("" if mine else "waiting", name)
     )
@@ -149,21 +198,19 @@ def _interval(
         return
     what = f"{'nothing has come' if waiting == 'waiting' else waiting} at {now.astimezone(STOCKHOLM):%H:%M}"
     level = due.colour(now)
-    if level != "green":
+    if level != "green" and (mine or not idle(row.integration, start)):
         cause = {"amber": "late", "red": "red"}[level]  # red is told of anew, whether or not amber was
         step = f"slussen why {row.key} {start.astimezone(STOCKHOLM):%Y-%m-%d}"
         found.raise_(_alert(row, f"{cause}/{name}", f"late, {level}", what, due, step, which, now))
 
 
-def _say_missed(found: Look, row: Row, start: datetime, name: str, stopped: str, ledger: Ledger) -> list[Event]:
-    """Write down an interval that is over without a trace, unless something has come at this very moment."""
-    reason = f"the run of {start.astimezone(STOCKHOLM):%Y-%m-%d %H:%M} left nothing, and its time is over"
-    if stopped:
-        reason = f"{reason}: {stopped}"
-    with suppress(Conflict):
-        ledger.append(name, "missed", {"reason": reason}, integration=row.key, after=0)
-        found.missed.append(name)
-    return ledger.events(name)
+def _of_outages(found: Look, rows: Sequence[Row], now: datetime) -> None:
+    """What was missed together is one alarm."""
+    by_key = {row.key: row for row in rows}
+    for outage, keys in found.outages.items():
+        counts = ", ".join(f"{key} {n}" for key, n in sorted(Counter(keys).items()))
+        what = f"{len(keys)} runs left nothing, and their time is over: {counts}"
+        found.raise_(_alert(by_key[keys[0]], f"missed/{outage}", "missed", what, None, MISSED, "", now))
 
 
 def _owed(found: Look, rows: Sequence[Row], ledger: Ledger, now: datetime) -> None:

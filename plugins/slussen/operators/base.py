@@ -175,8 +175,8 @@ def closing(integration: Integration, context: Context, run: Run) -> datetime | 
     return closes(schedule, integration.times, DataInterval(pendulum.instance(run.start), pendulum.instance(run.end)))
 
 
-def too_late(integration: Integration, context: Context, run: Run) -> str:
-    """Why this run begins with nothing: it is one that Airflow makes up after its time, and nothing is sent late.
+def too_late(integration: Integration, context: Context, run: Run, grace: timedelta = timedelta(0)) -> str:
+    """Why this run goes no further: it is one that Airflow makes up after its time, and nothing is sent late.
 
     A person who starts or clears a run means it, and a DAG with ``catchup=True`` wants all of its runs.
     """
@@ -184,11 +184,11 @@ def too_late(integration: Integration, context: Context, run: Run) -> str:
     if dag_run.run_type != "scheduled" or dag_run.clear_number or context["dag"].catchup:
         return ""
     closed = closing(integration, context, run)
-    if closed is None or run.now < closed:
+    if closed is None or run.now < closed + grace:
         return ""
     from slussen.lateness import STOCKHOLM
 
-    return f"its run began after {closed.astimezone(STOCKHOLM):%Y-%m-%d %H:%M}, when its time was over"
+    return f"it came to this after {closed.astimezone(STOCKHOLM):%Y-%m-%d %H:%M}, when its time was over"
 
 
 def say_once(stream: str, kind: str, reason: str, integration: Integration) -> None:

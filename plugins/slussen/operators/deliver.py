@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -11,13 +12,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from slussen import settings
 from slussen.errors import NameTaken, TransportError
 from slussen.manifest import Manifest
-from slussen.operators.base import ManifestOperator, Run, StepOperator, boundary, ledger
+from slussen.operators.base import ManifestOperator, Run, StepOperator, boundary, ledger, say_once, too_late
 from slussen.operators.connections import MESSAGES, transport
 from slussen.operators.messages import dispatched, settle_question
 
 if TYPE_CHECKING:
     from slussen.delivery import Delivery, Outcome
-    from slussen.integration import Endpoint
+    from slussen.integration import Endpoint, Integration
+
+
+GRACE = timedelta(minutes=15)  # for what was let go, or extracted, at the last moment
 
 
 class DeliverOperator(ManifestOperator):
@@ -29,6 +33,7 @@ class DeliverOperator(ManifestOperator):
         from slussen.records import layout as layouts
 
         target = self.integration.target
+        in_time(self.integration, context, [manifest])
         if target.transport in MESSAGES:
             return dispatched(self.integration, manifest, self.log)
         with transport(target, layouts.load(self.integration.layout).length) as partner:
@@ -59,6 +64,7 @@ class DeliverSetOperator(StepOperator):
         manifests = [Manifest.from_dict(m) for m in self.manifests]
         target = self.integration.target
         with boundary(self.integration, "", self.step, self.log):
+            in_time(self.integration, context, manifests)
             try:
                 with transport(target) as partner:
                     parts = [delivery(m, target) for m in manifests]
@@ -75,6 +81,24 @@ class DeliverSetOperator(StepOperator):
             if not any(e.kind == "delivered" for e in book.events(m.interchange)):
                 book.append(m.interchange, "held", {"at": self.step, "reason": str(error)}, integration=m.integration)
         raise AirflowFailException(str(error)) from None
+
+
+def in_time(integration: Integration, context: Context, manifests: Sequence[Manifest]) -> None:
+    """What we have extracted goes in its time, or not at all; what a partner gave us, and what was begun, goes on.
+
+    Raises:
+        AirflowFailException: an outage has kept it until its time was over.
+    """
+    if integration.source.transport != "database" or not (
+        reason := too_late(integration, context, Run.of(context), GRACE)
+    ):
+        return
+    book = ledger()
+    if any(e.kind in ("claim", "sending") for m in manifests for e in book.events(m.interchange)):
+        return
+    for m in manifests:
+        say_once(m.interchange, "missed", reason, integration)
+    raise AirflowFailException(f"{integration.key}: {reason}. Next: clear the run to send it late")
 
 
 def delivery(manifest: Manifest, target: Endpoint) -> Delivery:

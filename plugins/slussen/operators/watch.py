@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
-from slussen import clock
+from slussen import clock, settings
+from slussen.errors import SlussenError
 from slussen.operators.base import OURS, RETRY_DELAY, PassingFaults, ledger
+from slussen.operators.connections import dsn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from slussen.alerts import Alert
     from slussen.catalogue import Row
+    from slussen.integration import Integration
     from slussen.ledger import Ledger
     from slussen.notifications import Channel
 
@@ -52,11 +55,21 @@ class WatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         from slussen.catalogue import rows
+        from slussen.extraction import idle
         from slussen.operators.alarms import channels
         from slussen.watchdog import look
 
+        def nothing_due(integration: Integration, start: datetime) -> str:
+            if not integration.due:
+                return ""
+            try:
+                return idle(integration, start, dsn(integration.source.connection), settings.SQL)
+            except SlussenError as error:  # then it may be due, and people are told
+                self.log.warning("%s", error)
+                return ""
+
         book = ledger()
-        found = look(rows(), book, clock.now(context), Channels(book, channels()))
+        found = look(rows(), book, clock.now(context), Channels(book, channels()), nothing_due)
         for alert in found.alarms.values():
             self.log.warning("%s: %s: %s. Next: %s", alert.integration, alert.state, alert.what, alert.next_step)
         for cause in found.over:
