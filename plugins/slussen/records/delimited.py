@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import CallError, Finding, Findings
-from slussen.records.codepages import BOM, codepage
+from slussen.records.codepages import BOM
 from slussen.records.frames import AGAIN, ENDS, EOF
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints
-from slussen.records.lines import MARKED, marks
+from slussen.records.lines import FEED, MARKED, RETURN, marks, spoken
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Kinds, Structure
@@ -35,16 +35,15 @@ class DelimitedReader:
     """Reads records of fields between separators, ended by LF or CRLF as the frame says.
 
     Raises:
-        CallError: another frame than these.
+        CallError: another frame than these, or an encoding in which its lines cannot be (``lines.spoken``).
     """
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         if frame not in ("", "lf", "crlf"):
             raise CallError(f"{layout.name} has records of any length, ended by lf or crlf: not {frame}")
         self.source, self.layout, self.findings = source, layout, findings
-        self.page = codepage(encoding)
+        self.page = spoken(layout, encoding)
         self.end = ENDS[frame or "lf"]
-        self.feed = self.page.byte("\n") if not self.page.wide else 10
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
         self.records = 0
@@ -68,7 +67,7 @@ class DelimitedReader:
     def _cuts(self) -> Iterator[_Cut]:
         """The file in blocks of whole records."""
         data, at = self.source.read(), 0
-        if data.startswith(BOM) and not self.page.ebcdic:
+        if data.startswith(BOM):
             if self.page.name != "utf-8-sig":
                 self._find("bom", f"the file begins with a UTF-8 byte order mark, which {self.page.name} has not",
                            record=1, column=1, offset=0, length=3, byte="ef")  # fmt: skip
@@ -92,28 +91,27 @@ class DelimitedReader:
 
     def _last_end(self, data: bytes) -> int:
         """After the last line end that isn't within quotes."""
-        feed = bytes([self.feed])
         if self._quote < 0 or self._quote not in data:
-            return data.rfind(feed) + 1
+            return data.rfind(b"\n") + 1
         block = np.frombuffer(data, np.uint8)
         outside = ~_inside(block == self._quote)
-        found = np.flatnonzero((block == self.feed) & outside)
+        found = np.flatnonzero((block == FEED) & outside)
         return int(found[-1]) + 1 if len(found) else 0
 
     def _block(self, cut: _Cut) -> Iterator[pa.RecordBatch]:
         block = np.frombuffer(cut.data, np.uint8)
-        edges = (block == self._separator) | (block == self.feed)
+        edges = (block == self._separator) | (block == FEED)
         quotes = block == self._quote if self._quote >= 0 else np.zeros(len(block), np.bool_)
         quoting = bool(quotes.any())
         if quoting:
             edges &= ~_inside(quotes)
         ends = np.flatnonzero(edges)
-        if not len(ends) or ends[-1] != len(block) - 1 or block[-1] != self.feed:
+        if not len(ends) or ends[-1] != len(block) - 1 or block[-1] != FEED:
             ends = np.append(ends, len(block))  # the last record without its line end
         starts = np.concatenate(([0], ends[:-1] + 1))
-        last = np.flatnonzero((ends == len(block)) | (block[np.minimum(ends, len(block) - 1)] == self.feed))
+        last = np.flatnonzero((ends == len(block)) | (block[np.minimum(ends, len(block) - 1)] == FEED))
         first = np.concatenate(([0], last[:-1] + 1))
-        returned = (ends[last] > starts[last]) & (block[np.maximum(ends[last] - 1, 0)] == self.page.byte("\r"))
+        returned = (ends[last] > starts[last]) & (block[np.maximum(ends[last] - 1, 0)] == RETURN)
         stops = ends.copy()
         stops[last] -= returned
         if quoting:

@@ -94,6 +94,15 @@ class Layout:
         """The record type that is counted as a record; empty, when all are."""
         return self.file.count
 
+    @cached_property
+    def words(self) -> str:
+        """What a tagged or delimited file has of its own beside its data: separators, keywords, names."""
+        file = self.file
+        of_records = [w for s in self.records.values() for w in (s.opens, s.closes, s.line, s.section)]
+        of_fields = [str(f.at) for f in self.fields] + [f.name for f in self.fields if file.header_row]
+        return "".join((file.separator, file.quote, file.nothing, file.prefix, file.end, *file.data, *file.keywords,
+                        *of_records, *of_fields))  # fmt: skip
+
     @property
     def person_field(self) -> str | None:
         """The field that holds the personal number of whom the record is about."""

@@ -7,18 +7,37 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from slussen.records.codepages import BOM, Codepage
+from slussen.errors import CallError
+from slussen.records.codepages import BOM, UNDEFINED, Codepage, codepage
+from slussen.records.layout import Layout
 from slussen.records.letters import Ints
 
 MARKED = "a UTF-8 byte order mark in the middle of the file: two files run together?"
 ONE_KIND = "have it sent with one kind of line end"
+FEED, RETURN = 0x0A, 0x0D
 Places = NDArray[np.int32]
+
+
+def spoken(layout: Layout, encoding: str) -> Codepage:
+    """The encoding of a tagged or delimited file: one in which the layout's own words can be said.
+
+    Raises:
+        CallError: there is no such encoding, it lacks a letter of them, or it is the mainframe's, which has records.
+    """
+    page = codepage(encoding)
+    if page.ebcdic:
+        raise CallError(f"{layout.name} is lines of text, which are not read or written in {page.name}: "
+                        "convert them (slussen convert)")  # fmt: skip
+    lacking = sorted({c for c in layout.words if not page.wide and page.bytes[min(ord(c), 0xFFFF)] == UNDEFINED})
+    if lacking:
+        raise CallError(f"{page.name} lacks {' '.join(lacking)}, by which the parts of {layout.name} are known")
+    return page
 
 
 def lines_of(data: bytes) -> tuple[Places, Places]:
     """Where each line starts and ends, without its line end (LF or CRLF)."""
     raw = np.frombuffer(data, np.uint8)
-    feeds = np.flatnonzero(raw == 0x0A)
+    feeds = np.flatnonzero(raw == FEED)
     ends = np.empty(len(feeds) + 1, np.int32)
     ends[:-1], ends[-1] = feeds, len(data)
     starts = np.zeros(len(ends), np.int32)
@@ -26,7 +45,7 @@ def lines_of(data: bytes) -> tuple[Places, Places]:
     if starts[-1] == len(data):
         starts, ends = starts[:-1], ends[:-1]
     if b"\r" in data:
-        ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D)
+        ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == RETURN)
     return starts, ends
 
 

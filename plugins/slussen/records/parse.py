@@ -35,7 +35,7 @@ class Parsed:
     """The batches of a file, by its layout, in this encoding and frame (``frames.ENDS``).
 
     Raises:
-        CallError: the layout's records cannot be in this frame, or it is of an archive (``zipped``).
+        CallError: the layout's records cannot be in this frame or encoding, or it is of an archive (``zipped``).
     """
 
     def __init__(

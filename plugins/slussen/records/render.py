@@ -19,6 +19,7 @@ from slussen.records.codepages import BOM, NOTHING, Replacements, codepage
 from slussen.records.frames import check
 from slussen.records.kept import as_kept
 from slussen.records.layout import Layout
+from slussen.records.lines import spoken
 from slussen.records.parallel import Hash, ordered
 from slussen.records.structure import Structure, kinds_of
 from slussen.records.writers import RAW, Target, Task, Writer, kept_in
@@ -46,7 +47,7 @@ class Rendered:
         self.layout, self.findings, self.frame = layout, findings, frame or "fixed"
         if layout.kind == "fixed":
             check(layout, self.frame)
-        self.page = codepage(encoding)
+        self.page = codepage(encoding) if layout.kind == "fixed" else spoken(layout, encoding)
         self.records = self.bytes = 0
         self.structure = Structure(layout)
         self._counts: Counter[str] = Counter()

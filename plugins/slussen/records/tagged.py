@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import Finding, Findings
-from slussen.records.codepages import BOM, Codepage, codepage
+from slussen.records.codepages import BOM
 from slussen.records.detect import SWEDISH
 from slussen.records.fixed import header_of
 from slussen.records.layout import Layout
-from slussen.records.lines import MARKED, ONE_KIND, crlf, ended, lines_of, marks, odd_ends
+from slussen.records.lines import MARKED, ONE_KIND, crlf, ended, lines_of, marks, odd_ends, spoken
 from slussen.records.parallel import ordered
 from slussen.records.posts import Posts, Read, Terms, word
 from slussen.records.ragged import AGAIN, Located, Pieces
@@ -36,7 +36,7 @@ class TaggedReader:
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         self.source, self.layout, self.findings = source, layout, findings
-        self.page: Codepage = codepage(encoding)
+        self.page = spoken(layout, encoding)
         self.records = 0
         self.structure = Structure(layout)
         self.unknown = 0
