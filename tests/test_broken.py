@@ -53,6 +53,8 @@ BROKEN: list[tuple[str, Callable[[bytes], bytes], dict[str, Any]]] = [
     ("a record is missing", lambda d: d[: 3 * LINE] + d[4 * LINE :], {"control_total": (20, 19 * LINE + 2, None)}),
     ("an amount is another", lambda d: at(d, 3 * LINE + 97, b"99999999999999"),
      {"control_total": (21, 20 * LINE + 12, None)}),
+    ("a total is blank", lambda d: at(d, 20 * LINE + 12, b" " * 17), {"control_total": (21, 20 * LINE + 12, None)}),
+    ("a total is zeros", lambda d: at(d, 20 * LINE + 12, b"0" * 17), {"control_total": (21, 20 * LINE + 12, None)}),
     ("no sign", lambda d: at(d, 4 * LINE + 96, b"?"), {"sign": (5, 4 * LINE + 96, "3f")}),
     ("no date", lambda d: at(d, 4 * LINE + 80, b"20260230"), {"not_a_date": (5, 4 * LINE + 80, None)}),
     ("no number", lambda d: at(d, 4 * LINE + 33, b"12 34"), {"not_a_number": (5, 4 * LINE + 33, None)}),
@@ -218,6 +220,27 @@ def test_hash_totals_and_totals_of_groups() -> None:
     assert [(f.rule, f.field, f.record) for f in findings] == [("control_total", "hash", 7)]
     _, findings, _ = formats.parse(layout, sound[9:], "iso8859-1")
     assert ("out_of_order", 1) in [(f.rule, f.record) for f in findings]
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_a_blank_total_says_zero_and_one_that_cannot_be_read_is_told_once(kind: str) -> None:
+    step, more = (3, {"length": 4}) if kind == "fixed" else (2, {"separator": ";"})
+    layout = formats.make(kind=kind, records={
+        "row": {"when": {"k": "R"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"],
+                                               "x": [step + 1, 1, "text"]}},
+        "end": {"when": {"k": "E"}, "place": "last",
+                "fields": {"k": [1, 1, "text"], "sum": [2, 2, "integer"], "x": [step + 1, 1, "text"]}},
+    }, totals={"end.sum": {"sum": "row.n"}}, **more)  # fmt: skip
+
+    def told(*lines: str) -> list[tuple[str, str, int | None]]:
+        data = "".join(f"{line}\n" for line in lines).replace("|", "" if kind == "fixed" else ";")
+        return [(f.rule, f.field, f.record) for f in formats.parse(layout, data.encode(), "iso8859-1")[1]]
+
+    blank = "  " if kind == "fixed" else ""
+    assert told("R|07|x", "E|07|x") == []
+    assert told("R|00|x", f"E|{blank}|x") == []
+    assert told("R|07|x", f"E|{blank}|x") == [("control_total", "sum", 2)]
+    assert told("R|07|x", "E|0x|x") == [("not_a_number", "sum", 2)]
 
 
 def test_what_a_letter_becomes_is_declared_and_counted() -> None:

@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 
 from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import BOM
+from slussen.records.columns import Fault
 from slussen.records.frames import AGAIN, ENDS, EOF
+from slussen.records.known import marks_of, text_of
 from slussen.records.layout import Layout
-from slussen.records.letters import Bools, Bytes, Ints
+from slussen.records.letters import Bools, Bytes, Ints, array
 from slussen.records.lines import FEED, MARKED, RETURN, marks, spoken
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
@@ -129,7 +131,15 @@ class DelimitedReader:
         closed = opened & (stops - starts >= 2) & (block[np.maximum(stops - 1, 0)] == self._quote)
         reached = np.concatenate(([0], np.cumsum(quotes)))
         within = reached[stops] - reached[starts]
-        wrong = np.flatnonzero((opened & (~closed | (within % 2 == 1))) | (~opened & (within > 0)))
+        odd = (opened & (~closed | (within % 2 == 1))) | (~opened & (within > 0))
+        # After every other quote a field is at its end, or one more stands for a quote in it.
+        after = np.flatnonzero(quotes)[1::2] + 1
+        ended = np.zeros(len(block) + 1, np.bool_)
+        ended[stops] = True
+        single = after[~ended[after]]
+        single = single[block[single] != self._quote]
+        odd[np.searchsorted(starts, single, "right") - 1] = True
+        wrong = np.flatnonzero(odd)
         lines = np.searchsorted(first, wrong, "right") - 1
         for piece, line in zip(wrong.tolist(), lines.tolist(), strict=True):
             column = int(starts[piece] - starts[first[line]]) + 1
@@ -195,15 +205,21 @@ class DelimitedReader:
             if back is not None:
                 back[which] = np.arange(len(which))
             for f in self.layout.of(record_type):
-                if not f.staged:
-                    continue
                 piece = rows.first[which] + int(f.at) - 1
                 taken = pieces.column(piece)
                 if quoting and self.layout.file.quote:
                     taken = pc.replace_substring(taken, self.layout.file.quote * 2, self.layout.file.quote)
                 if self.layout.file.nothing:
                     taken = pc.if_else(pc.equal(taken, self.layout.file.nothing), "", taken)
-                values = located.column(f, record_type, piece, numbers[which], line_starts[which].__getitem__, taken)
+                line_start = line_starts[which].__getitem__
+                if f.type == "const":
+                    other = pc.not_equal(taken, _scalar(self.page.spelled(f.constant(record_type))))
+                    fault = Fault("constant", "not the layout's constant", np.flatnonzero(np.asarray(other)))
+                    located.fault(f, record_type, fault, piece, numbers[which], line_start)
+                    continue
+                values = located.column(f, record_type, piece, numbers[which], line_start, taken)
+                if not f.staged:
+                    continue
                 if back is not None:
                     values = values.take(pa.array(back, mask=back < 0))
                     there = columns.get(f.name)
@@ -227,13 +243,11 @@ class DelimitedReader:
         count = rows.last - rows.first + 1
         kinds: Kinds = np.full(n, -1, np.int64) if rows.kinds is None else rows.kinds
         if rows.kinds is None:
-            for kind, (name, spec) in enumerate(self.layout.records.items()):
+            for kind, name in enumerate(self.layout.records):
                 match = kinds < 0
-                for field_name, value in spec.when.items():
-                    f = self.layout.field(field_name, name)
-                    assert f is not None
+                for f, value in marks_of(self.layout, name):
                     piece = np.where(count >= int(f.at), rows.first + int(f.at) - 1, -1)
-                    match &= np.asarray(pc.equal(pieces.column(piece), value))
+                    match &= np.asarray(pc.equal(pieces.column(piece), _scalar(self.page.spelled(text_of(f, value)))))
                 kinds[match] = kind
         sizes = np.array([len(self.layout.of(r)) for r in self.layout.records])
         unknown = kinds < 0
@@ -308,6 +322,11 @@ class _Rows:
         kinds = None if self.kinds is None else self.kinds[keep]
         return _Rows(self.cut, self.block, self.starts, self.stops, self.first[keep], self.last[keep], self.ends,
                      self.returned[keep], kinds)  # fmt: skip
+
+
+def _scalar(plain: bytes) -> pa.Scalar:
+    """Plain bytes as a value to compare a column with: of Latin-1 they are no UTF-8."""
+    return array(np.array([0, len(plain)], np.int32), plain)[0]
 
 
 def _inside(quotes: Bools) -> Bools:

@@ -241,6 +241,8 @@ class Layout:
             and not (str(f.at).isdigit() and len(str(f.at)) == 5)
         ):
             return f"is known by {f.at}, which is no code of five digits"
+        if self.kind == "tagged" and f.type in ("const", "filler"):
+            return f"is {f.type}, which no term of a tagged layout is"
         if f.type == "const" and f.value is None:
             return "is const and needs its value"
         said = [f.value] if isinstance(f.value, str) else [*(f.value or {}).values()]

@@ -159,12 +159,20 @@ class Structure:
     def _holds(
         self, running: _Running, batch: pa.RecordBatch, row: int, declared: int | None, value: int, findings: Findings
     ) -> None:
-        """Is the total that a record says what it must be?"""
+        """Is the total that a record says what it must be? One that says nothing says zero."""
         if running.total.hash:
             value %= 10**running.spec.digits
-        if declared is not None and declared != value:
-            what = f"{running.name} says {_shown(declared, running.spec)}, the file has {_shown(value, running.spec)}"
+        if declared is None and (self.layout.kind == "tagged" or self._found(batch, row, running.name, findings)):
+            return  # left out, or not to be read: told already
+        if (declared or 0) != value:
+            says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
+            what = f"{running.name} {says}, the file has {_shown(value, running.spec)}"
             self._find(batch, row, findings, "control_total", what, running.spec)
+
+    def _found(self, batch: pa.RecordBatch, row: int, name: str, findings: Findings) -> bool:
+        """Is there a finding in this field already?"""
+        record = batch.column("record_no")[row].as_py() if "record_no" in batch.schema.names else None
+        return any(f.record == record and f.field == name for f in findings)
 
     def _values(self, running: _Running, batch: pa.RecordBatch, kinds: Kinds) -> tuple[list[int], list[int]]:
         """The rows that bear the total, and what it is there; goes on counting."""
