@@ -94,6 +94,20 @@ class Layout:
         """The record type that is counted as a record; empty, when all are."""
         return self.file.count
 
+    def tells(self, f: FieldSpec) -> bool:
+        """May a person stand in this field: of its own, or because another record type has one in its place?
+
+        (A record that is taken for one of another type says that person's data in fields that are nobody's.)
+        """
+        if f.private or self.kind == "tagged":  # a term is known by its code, wherever it stands
+            return f.private
+        first, last = self._span(f)
+        return any(g.private and self._span(g)[0] < last and first < self._span(g)[1] for g in self.fields)
+
+    def _span(self, f: FieldSpec) -> tuple[int, int]:
+        """The bytes (fixed) or columns (delimited) that a field has, from the first to the one after its last."""
+        return int(f.at), int(f.at) + (f.length if self.kind == "fixed" else 1)
+
     @cached_property
     def words(self) -> str:
         """What a tagged or delimited file has of its own beside its data: separators, keywords, names."""

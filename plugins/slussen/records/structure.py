@@ -165,9 +165,20 @@ class Structure:
         if declared is None and (self.layout.kind == "tagged" or self._found(batch, row, running.name, findings)):
             return  # left out, or not to be read: told already
         if (declared or 0) != value:
-            says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
-            what = f"{running.name} {says}, the file has {_shown(value, running.spec)}"
-            self._find(batch, row, findings, "control_total", what, running.spec)
+            self._find(batch, row, findings, "control_total", self._told(running, declared, value), running.spec)
+
+    def _told(self, running: _Running, declared: int | None, value: int) -> str:
+        """What a total that doesn't agree says, and what it must be: unless a person's data may be in either.
+
+        (A record that is taken for a trailer may have them where a total is.)
+        """
+        layout, name = self.layout, running.name
+        parts = [layout.field(n, record_type) for record_type, n in running.summed]
+        has = "" if any(f and layout.tells(f) for f in parts) else f"the file has {_shown(value, running.spec)}"
+        if declared is not None and layout.tells(running.spec):
+            return f"{name} doesn't agree" + (f": {has}" if has else " with the file")
+        says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
+        return f"{name} {says}, {has or 'the file has another'}"
 
     def _found(self, batch: pa.RecordBatch, row: int, name: str, findings: Findings) -> bool:
         """Is there a finding in this field already?"""

@@ -20,7 +20,7 @@ from slussen.records.layout import Layout
 from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
 from slussen.tools.opened import Opened
-from slussen.tools.ruler import drawn, hidden, masked
+from slussen.tools.ruler import drawn, hidden, masked, secret
 
 MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
@@ -37,6 +37,10 @@ class Record:
     data: bytes
     rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not self.findings
 
     @property
     def wrong(self) -> set[int]:
@@ -74,7 +78,7 @@ def peek(file: Opened, number: int = 0) -> Peeked:
             rows |= _rows(batch, wanted - set(rows))
         total = parsed.records
     if not number:
-        number = next((f.record for f in findings if f.record), 1)
+        number = min((f.record for f in findings if f.record), default=1)
         if number not in rows:
             with file.stream() as stream:
                 for batch in Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True):
@@ -141,10 +145,14 @@ def _line(data: bytes, quote: bytes) -> bytes:
 # --- shown
 
 
-def value(f: FieldSpec, found: Any, reveal: bool) -> str:
+def value(found: Any, *, hide: bool) -> str:
     """A value as it is shown."""
     text = "" if found is None else str(found)
-    return text if reveal or not f.private else masked(text)
+    return masked(text) if hide else text
+
+
+def _hides(layout: Layout, kind: str, f: FieldSpec, record: Record, reveal: bool) -> bool:
+    return not reveal and secret(layout, kind, f, sound=record.sound)
 
 
 def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
@@ -172,8 +180,9 @@ def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
 def _told(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -> list[dict[str, Any]]:
     return [
         {
-            "name": f.name, "at": f.at, "length": f.length, "type": f.type, "masked": f.private and not reveal,
-            "value": value(f, row.get(f.name), reveal) if row.get(f.name) is not None else None,
+            "name": f.name, "at": f.at, "length": f.length, "type": f.type,
+            "masked": (hide := _hides(layout, kind, f, record, reveal)),
+            "value": value(row.get(f.name), hide=hide) if row.get(f.name) is not None else None,
             "findings": [x.as_dict() for x in record.findings if x.field == f.name],
         }
         for f in layout.of(kind) if kind
@@ -186,7 +195,9 @@ def _groups(record: Record) -> Iterator[tuple[str, Row]]:
 
 
 def _secret(file: Opened, record: Record, reveal: bool) -> list[bool]:
-    return [False] * len(record.data) if reveal else hidden(file.layout, record.kind, record.data, file.encoding)
+    if reveal:
+        return [False] * len(record.data)
+    return hidden(file.layout, record.kind, record.data, file.encoding, sound=record.sound)
 
 
 def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:
@@ -222,7 +233,7 @@ def _fields(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -
         found = row.get(f.name)
         if (f.type == "filler" and not mine) or (found is None and f.staged and not mine and not f.required):
             continue
-        told = f.constant(kind) if f.type == "const" else value(f, found, reveal)
+        told = f.constant(kind) if f.type == "const" else value(found, hide=_hides(layout, kind, f, record, reveal))
         notes = "; ".join(x.message + (f" (byte {x.byte} in column {x.column})" if x.byte else "") for x in mine)
         style = "red" if mine else "dim" if f.type == "const" else ""
         end = int(f.at) + f.length - 1 if layout.kind == "fixed" else None

@@ -10,8 +10,11 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
+from slussen.records.bare import bare
 from slussen.records.codepages import UNDEFINED, codepage
 from slussen.records.layout import Layout
+from slussen.records.notation import FieldSpec
+from slussen.records.posts import word
 
 WIDTH = 100  # columns to a line
 
@@ -47,29 +50,48 @@ def _unicode(data: bytes) -> Iterator[str]:
 # --- what is personal
 
 
-def hidden(layout: Layout, kind: str, data: bytes, encoding: str) -> list[bool]:
-    """Which of a record's bytes are personal data; of a record of no known type all are."""
+def hidden(layout: Layout, kind: str, data: bytes, encoding: str, *, sound: bool = True) -> list[bool]:
+    """Which of a record's bytes may be personal data; of a record of no known type all are.
+
+    Where another record type has a person, and where no field is, one may stand: the record may be another than it
+    seems. Only the header and the trailer of a file are what they are, if nothing is wrong with them (``sound``).
+    """
     match layout.kind:
         case "fixed":
-            return _hidden_fixed(layout, kind, len(data))
+            return _hidden_fixed(layout, kind, data, encoding, sound)
         case "delimited":
-            return _hidden_delimited(layout, kind, data)
+            return _hidden_delimited(layout, kind, data, sound)
         case _:
             return _hidden_tagged(layout, data, encoding)
 
 
-def _hidden_fixed(layout: Layout, kind: str, size: int) -> list[bool]:
-    found = [not kind] * size
-    for f in layout.of(kind) if kind else ():
-        if f.private:
-            for k in range(int(f.at) - 1, min(int(f.at) - 1 + f.length, size)):
+def secret(layout: Layout, kind: str, f: FieldSpec, *, sound: bool = True) -> bool:
+    """May a person stand in this field of a record?"""
+    return f.private if sound and layout.records[kind].place else layout.tells(f)
+
+
+def _hidden_fixed(layout: Layout, kind: str, data: bytes, encoding: str, sound: bool) -> list[bool]:
+    if not kind:
+        return [True] * len(data)
+    found = [False] * len(data)
+    blank = codepage(encoding).byte(" ")
+    for f in layout.of(kind):
+        if not (f.type == "const" and sound) and secret(layout, kind, f, sound=sound):
+            for k in _places(f, data):
                 found[k] = True
+    for f in bare(layout, kind):
+        for k in _places(f, data):
+            found[k] |= data[k] != blank
     return found
 
 
-def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
+def _places(f: FieldSpec, data: bytes) -> range:
+    return range(int(f.at) - 1, min(int(f.at) - 1 + f.length, len(data)))
+
+
+def _hidden_delimited(layout: Layout, kind: str, data: bytes, sound: bool) -> list[bool]:
     separator, quote = ord(layout.file.separator), layout.file.quote.encode()
-    private = [f.private for f in layout.of(kind)] if kind else []
+    private = [f.type == "filler" or secret(layout, kind, f, sound=sound) for f in layout.of(kind)] if kind else []
     found, quoted, n = [], False, 0
     for byte in data:
         quoted ^= byte in quote
@@ -82,16 +104,27 @@ def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
 
 
 def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
-    """Of each line what comes after its term, unless the term is known and nobody's."""
-    page, prefix = codepage(encoding), layout.file.prefix
+    """Of each line what comes after the word that it is known by, unless that is a term's and nobody's.
+
+    Of a line that is known by none all is hidden, but for the code of a term that the layout doesn't have.
+    """
+    page, file = codepage(encoding), layout.file
+    prefix = word(page, file.prefix)
     shown = {str(f.at) for f in layout.fields if not f.private}
+    ours = {str(f.at) for f in layout.fields} | {*file.data, file.end, *file.keywords, *file.skipped.keys(),
+            *file.skipped.values()}  # fmt: skip
+    ours |= {w for spec in layout.records.values() for w in (spec.opens, spec.closes, spec.line)}
+    words = {word(page, w): w in shown for w in ours if w}
     found: list[bool] = []
     for line in data.splitlines(keepends=True):
-        text = line.decode("utf-8", "replace") if page.wide else letters(line, encoding)
-        word = text.removeprefix(prefix).split(" ", 1)[0].rstrip("·\r\n")
-        begins = line.find(b" ", len(prefix) if text.startswith(prefix) else 0)
-        first = len(line) if begins < 0 or word in shown else begins + 1
-        found += [False] * first + [True] * (len(line) - first)
+        body = line.rstrip(b"\r\n")
+        term = len(prefix) if prefix and body.startswith(prefix) else 0
+        told = max((w for w in words if body.startswith(w, term) and (term or w[:1] == b"#")), key=len, default=b"")
+        stranger = re.match(rb"\d{5}(?= |$)", body[term:]) if term and not told else None
+        end = term + (stranger.end() if stranger else len(told))
+        if body[end : end + 1] in (b"", b" "):
+            end = len(body) if words.get(told) else min(end + 1, len(body))
+        found += [False] * end + [True] * (len(body) - end) + [False] * (len(line) - len(body))
     return found
 
 
