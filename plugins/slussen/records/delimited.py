@@ -17,6 +17,7 @@ from slussen.records.known import marks_of, text_of
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, array
 from slussen.records.lines import MARKED, marks
+from slussen.records.posts import word
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Kinds, Structure
@@ -46,6 +47,7 @@ class DelimitedReader:
         self.source, self.layout, self.findings = source, layout, findings
         self.page = codepage(encoding)
         self.end = ENDS[frame or "lf"]
+        self.end_of_line = word(self.page, self.end.decode())
         self.feed = self.page.byte("\n") if not self.page.wide else 10
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
@@ -64,8 +66,15 @@ class DelimitedReader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for cut in self._cuts():
-            yield from self._block(cut)
+            for batch, kinds in self._block(cut):
+                self.structure.see(batch, self.findings, kinds)
+                yield batch
         self.structure.end(self.findings, self.source.bytes)
+
+    def read(self, lines: bytes) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
+        """Lines of records alone: their types and what is wrong in them, not what they are to other records."""
+        self._named = True
+        return self._block(_Cut(lines, 0))
 
     def _cuts(self) -> Iterator[_Cut]:
         """The file in blocks of whole records."""
@@ -102,7 +111,7 @@ class DelimitedReader:
         found = np.flatnonzero((block == self.feed) & outside)
         return int(found[-1]) + 1 if len(found) else 0
 
-    def _block(self, cut: _Cut) -> Iterator[pa.RecordBatch]:
+    def _block(self, cut: _Cut) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         block = np.frombuffer(cut.data, np.uint8)
         edges = (block == self._separator) | (block == self.feed)
         quotes = block == self._quote if self._quote >= 0 else np.zeros(len(block), np.bool_)
@@ -179,7 +188,7 @@ class DelimitedReader:
     def _number(self, record_type: str) -> int:
         return list(self.layout.records).index(record_type) if record_type else -1
 
-    def _read(self, rows: _Rows, quoting: bool) -> Iterator[pa.RecordBatch]:
+    def _read(self, rows: _Rows, quoting: bool) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         n = len(rows.first)
         if n and rows.cut.at + len(rows.cut.data) == self.source.bytes and rows.only(n - 1, bytes([EOF])):
             rows, n = rows.but(slice(0, n - 1)), n - 1
@@ -236,8 +245,7 @@ class DelimitedReader:
         )
         findings.kept.sort(key=lambda f: f.offset or 0)
         self.findings.merge(findings)
-        self.structure.see(batch, self.findings, kinds)
-        yield batch
+        yield batch, kinds
 
     def _kinds(self, rows: _Rows, pieces: Pieces, numbers: Ints, findings: Findings) -> Kinds:
         """The record type of each line, -1 for one that is none: of no type, or with another number of fields."""

@@ -30,6 +30,22 @@ def lines_of(data: bytes) -> tuple[Places, Places]:
     return starts, ends
 
 
+def first_line(data: bytes, page: Codepage, quote: str = "") -> bytes:
+    """The first line without its end (LF or CRLF), in any encoding; a line end between quotes is part of it.
+
+    (Of a quote that is never closed it is none.)
+    """
+    feed, mark = bytes([page.byte("\n")]), bytes([page.byte(quote)]) if quote else b""
+    first = at = data.find(feed)
+    quotes = data.count(mark, 0, max(at, 0)) if mark else 0
+    while quotes % 2 and at >= 0:
+        after = data.find(feed, at + 1)
+        quotes += data.count(mark, at, max(after, at))
+        at = after
+    at = first if at < 0 else at
+    return data[:at].removesuffix(bytes([page.byte("\r")])) if at >= 0 else data
+
+
 def crlf(data: bytes) -> bool:
     """Does the first line end with CRLF?"""
     return data[: data.find(b"\n") + 1].endswith(b"\r\n")

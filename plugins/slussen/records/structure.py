@@ -165,8 +165,8 @@ class Structure:
         if declared is None and (self.layout.kind == "tagged" or self._found(batch, row, running.name, findings)):
             return  # left out, or not to be read: told already
         if (declared or 0) != value:
-            says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
-            what = f"{running.name} {says}, the file has {_shown(value, running.spec)}"
+            # What it says instead is not told: a record that is taken for a trailer holds other things there.
+            what = f"{running.name} doesn't hold, the file has {_shown(value, running.spec)}"
             self._find(batch, row, findings, "control_total", what, running.spec)
 
     def _found(self, batch: pa.RecordBatch, row: int, name: str, findings: Findings) -> bool:

@@ -17,10 +17,12 @@ from rich.text import Text
 from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import codepage
 from slussen.records.layout import Layout
+from slussen.records.lines import first_line
 from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
+from slussen.records.posts import word
 from slussen.tools.opened import Opened
-from slussen.tools.ruler import drawn, hidden, masked
+from slussen.tools.ruler import drawn, hidden, masked, personal
 
 MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
@@ -111,13 +113,15 @@ def _record(stream: BinaryIO, file: Opened, number: int, rows: list[Row], findin
     offset = int(row["byte_offset"]) if row else next((f.offset - (f.column or 1) + 1 for f in findings if f.offset), 0)
     stream.seek(offset)
     kind = row.get("record_type") or ""
+    if any(f.rule == "quote" for f in findings):
+        kind = ""  # where its fields begin and end is anybody's guess
     data = stream.read(MOST)
     if layout.kind == "fixed" and row:
         data = data[: layout.length_of(kind) if kind else layout.longest]
     elif layout.kind == "tagged" and kind and layout.records[kind].closes:
-        data = _until(data, layout.records[kind].closes.encode())
+        data = _until(data, word(codepage(file.encoding), layout.records[kind].closes))
     elif layout.kind == "delimited":
-        data = _line(data, layout.file.quote.encode())
+        data = first_line(data, codepage(file.encoding), layout.file.quote)
     else:
         feed = bytes([codepage(file.encoding).byte("\n")]) if file.frame in ("lf", "crlf") else b""
         data = data[: layout.longest] if not feed else data.partition(feed)[0].removesuffix(b"\r")
@@ -129,22 +133,20 @@ def _until(data: bytes, word: bytes) -> bytes:
     return data[: at + len(word)] if at >= 0 else data
 
 
-def _line(data: bytes, quote: bytes) -> bytes:
-    """A line, of which a line end in quotes is part."""
-    first = at = data.find(b"\n")
-    while quote and at >= 0 and data.count(quote, 0, at) % 2:
-        at = data.find(b"\n", at + 1)
-    at = first if at < 0 else at  # a quote that is never closed
-    return data[:at].removesuffix(b"\r") if at >= 0 else data
-
-
 # --- shown
 
 
-def value(f: FieldSpec, found: Any, reveal: bool) -> str:
+def value(found: Any, secret: bool) -> str:
     """A value as it is shown."""
     text = "" if found is None else str(found)
-    return text if reveal or not f.private else masked(text)
+    return masked(text) if secret else text
+
+
+def _private(layout: Layout, f: FieldSpec, record: Record) -> bool:
+    """Is it personal data; or may it be, because something is wrong with the record, and its type may be another?"""
+    if f.private or not record.findings or layout.kind != "fixed":
+        return f.private
+    return bool(personal(layout) & set(range(int(f.at) - 1, int(f.at) - 1 + f.length)))
 
 
 def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
@@ -172,8 +174,10 @@ def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
 def _told(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -> list[dict[str, Any]]:
     return [
         {
-            "name": f.name, "at": f.at, "length": f.length, "type": f.type, "masked": f.private and not reveal,
-            "value": value(f, row.get(f.name), reveal) if row.get(f.name) is not None else None,
+            "name": f.name, "at": f.at, "length": f.length, "type": f.type,
+            "masked": not reveal and _private(layout, f, record),
+            "value": value(row[f.name], _private(layout, f, record) and not reveal)
+                     if row.get(f.name) is not None else None,
             "findings": [x.as_dict() for x in record.findings if x.field == f.name],
         }
         for f in layout.of(kind) if kind
@@ -186,7 +190,9 @@ def _groups(record: Record) -> Iterator[tuple[str, Row]]:
 
 
 def _secret(file: Opened, record: Record, reveal: bool) -> list[bool]:
-    return [False] * len(record.data) if reveal else hidden(file.layout, record.kind, record.data, file.encoding)
+    if reveal:
+        return [False] * len(record.data)
+    return hidden(file.layout, record.kind, record.data, file.encoding, doubtful=bool(record.findings))
 
 
 def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:
@@ -222,7 +228,7 @@ def _fields(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -
         found = row.get(f.name)
         if (f.type == "filler" and not mine) or (found is None and f.staged and not mine and not f.required):
             continue
-        told = f.constant(kind) if f.type == "const" else value(f, found, reveal)
+        told = f.constant(kind) if f.type == "const" else value(found, _private(layout, f, record) and not reveal)
         notes = "; ".join(x.message + (f" (byte {x.byte} in column {x.column})" if x.byte else "") for x in mine)
         style = "red" if mine else "dim" if f.type == "const" else ""
         end = int(f.at) + f.length - 1 if layout.kind == "fixed" else None

@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
-from slussen.records.codepages import UNDEFINED, codepage
+from slussen.records.bare import bare
+from slussen.records.codepages import UNDEFINED, Codepage, codepage
 from slussen.records.layout import Layout
+from slussen.records.posts import CODE
 
 WIDTH = 100  # columns to a line
 
@@ -47,32 +49,43 @@ def _unicode(data: bytes) -> Iterator[str]:
 # --- what is personal
 
 
-def hidden(layout: Layout, kind: str, data: bytes, encoding: str) -> list[bool]:
-    """Which of a record's bytes are personal data; of a record of no known type all are."""
+def hidden(layout: Layout, kind: str, data: bytes, encoding: str, *, doubtful: bool = False) -> list[bool]:
+    """Which of a record's bytes are personal data; of a record of no known type all are.
+
+    Of a doubtful one, with which something is wrong, what would be on any other type is too.
+    """
     match layout.kind:
         case "fixed":
-            return _hidden_fixed(layout, kind, len(data))
+            return _hidden_fixed(layout, kind, data, encoding, doubtful)
         case "delimited":
-            return _hidden_delimited(layout, kind, data)
+            return _hidden_delimited(layout, kind, data, codepage(encoding))
         case _:
             return _hidden_tagged(layout, data, encoding)
 
 
-def _hidden_fixed(layout: Layout, kind: str, size: int) -> list[bool]:
-    found = [not kind] * size
-    for f in layout.of(kind) if kind else ():
-        if f.private:
-            for k in range(int(f.at) - 1, min(int(f.at) - 1 + f.length, size)):
-                found[k] = True
-    return found
+def personal(layout: Layout, kind: str = "") -> set[int]:
+    """The places, from 0, of personal data in a record of this type; or of any."""
+    fields = layout.of(kind) if kind else layout.fields
+    return {k for f in fields if f.private for k in range(int(f.at) - 1, int(f.at) - 1 + f.length)}
 
 
-def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
-    separator, quote = ord(layout.file.separator), layout.file.quote.encode()
+def _hidden_fixed(layout: Layout, kind: str, data: bytes, encoding: str, doubtful: bool) -> list[bool]:
+    """What stands where the type has no field, is nobody's business either."""
+    if not kind:
+        return [True] * len(data)
+    blank = codepage(encoding).byte(" ")
+    secret = personal(layout, "" if doubtful else kind)
+    empty = {k for f in bare(layout, kind) for k in range(int(f.at) - 1, int(f.at) - 1 + f.length)}
+    return [k in secret or (k in empty and byte != blank) for k, byte in enumerate(data)]
+
+
+def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage) -> list[bool]:
+    separator = page.byte(layout.file.separator)
+    quote = page.byte(layout.file.quote) if layout.file.quote else -1
     private = [f.private for f in layout.of(kind)] if kind else []
     found, quoted, n = [], False, 0
     for byte in data:
-        quoted ^= byte in quote
+        quoted ^= byte == quote
         if byte == separator and not quoted:
             n += 1
             found.append(False)
@@ -84,13 +97,17 @@ def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
 def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
     """Of each line what comes after its term, unless the term is known and nobody's."""
     page, prefix = codepage(encoding), layout.file.prefix
-    shown = {str(f.at) for f in layout.fields if not f.private}
+    terms = {str(f.at): f.private for f in layout.fields}
+    spans = [w for spec in layout.records.values() for w in (spec.opens, spec.closes, spec.line)]
+    words = {*terms, *spans, *layout.file.data, layout.file.end, *layout.file.keywords}
     found: list[bool] = []
     for line in data.splitlines(keepends=True):
         text = line.decode("utf-8", "replace") if page.wide else letters(line, encoding)
-        word = text.removeprefix(prefix).split(" ", 1)[0].rstrip("·\r\n")
-        begins = line.find(b" ", len(prefix) if text.startswith(prefix) else 0)
-        first = len(line) if begins < 0 or word in shown else begins + 1
+        first = len(prefix) if text.startswith(prefix) else 0
+        word = text[first:].split(" ", 1)[0].rstrip("·\r\n")
+        if word in words or (word.isdigit() and len(word) == CODE):  # a code with something after it may be a name
+            begins = line.find(b" ", first)
+            first = len(line) if begins < 0 or not terms.get(word, True) else begins + 1
         found += [False] * first + [True] * (len(line) - first)
     return found
 
@@ -98,17 +115,18 @@ def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
 # --- drawn
 
 
-def stretches(layout: Layout, data: bytes) -> Iterator[tuple[int, int, int]]:
+def stretches(layout: Layout, data: bytes, encoding: str) -> Iterator[tuple[int, int, int]]:
     """What is drawn side by side: (first byte, how many, its column in the record or line)."""
     if layout.kind == "fixed":
         yield from ((first, min(WIDTH, len(data) - first), first + 1) for first in range(0, len(data), WIDTH))
         return
-    at = 0
-    for line in data.splitlines(keepends=True):
-        size = len(line.rstrip(b"\r\n"))
+    at, page = 0, codepage(encoding)
+    feed = b"\n" if layout.kind == "tagged" else bytes([page.byte("\n")])
+    for line in data.removesuffix(feed).split(feed):
+        size = len(line.removesuffix(bytes([page.byte("\r")])))
         for first in range(0, max(size, 1), WIDTH):
             yield at + first, min(WIDTH, size - first), first + 1
-        at += len(line)
+        at += len(line) + 1
 
 
 def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong: Collection[int]) -> Text:
@@ -117,7 +135,7 @@ def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong:
     blank = bytes([codepage(encoding).byte(" ")])
     out = Text()
     skipped, ruled = 0, False
-    for first, size, column in stretches(layout, data):
+    for first, size, column in stretches(layout, data, encoding):
         here = range(first, first + size)
         marked = any(k in wrong for k in here)
         if layout.kind == "fixed" and not data[first : first + size].strip(blank) and not marked:
