@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from slussen.errors import CallError
 from slussen.records import layout as layouts
+from slussen.records.codepages import EBCDIC
 from tests import formats
 
 LAYOUT = layouts.load("navet_utfil")
@@ -196,3 +198,14 @@ def test_a_file_without_an_end_to_its_data_ends_at_its_last_byte_and_a_post_with
     _, findings, _ = formats.parse(LAYOUT, endless.encode("cp1252"), "cp1252")
     (found,) = [f for f in findings if "a post of more than" in f.message]
     assert found.offset == len(HEAD + ONE + SHUT)
+
+
+@pytest.mark.parametrize("encoding", EBCDIC)
+@pytest.mark.parametrize("name", ["navet_utfil", "navet_infil"])
+def test_tagged_files_are_not_read_or_written_in_ebcdic(name: str, encoding: str) -> None:
+    for do in (
+        lambda: formats.parse(layouts.load(name), b"", encoding),
+        lambda: formats.render(layouts.load(name), [], encoding),
+    ):
+        with pytest.raises(CallError, match=f"not read or written in {encoding}"):
+            do()

@@ -314,3 +314,85 @@ def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> No
     ran = run("render", tmp_path / "t.jsonl", "-l", layout(tmp_path, BLOCKS), "-o", tmp_path / "out", "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"record_type": 3})
     assert not (tmp_path / "out").exists()
+
+
+# --- delimited records' own lines
+
+LINES_OF = """format: lines_of
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: delimited
+usual: {encoding: cp1252, frame: lf}
+separator: ";"
+records:
+  r: {}
+fields:
+  a: [1, 20, text]
+  b: [2, 20, text, {personal: true}]
+"""
+WITHIN = 'Åsa;"x\ny"\nb;"y;""z"\nc;\n'
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """In EBCDIC a line ends with 25."""
+    return text.encode(encoding).replace(b"\x15", b"\x25") if encoding == "cp278" else text.encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp437", "cp278"])
+def test_delimited_records_keep_their_own_bytes_in_any_encoding(run: Any, tmp_path: Path, encoding: str) -> None:
+    by, file, table, back = layout(tmp_path, LINES_OF), tmp_path / "file", tmp_path / "t.jsonl", tmp_path / "back"
+    file.write_bytes(encoded(WITHIN, encoding))
+    ran = run("parse", file, "-l", by, "-e", encoding, "--raw", "-o", table)
+    assert (ran.code, "nothing is wrong" in ran.err, "canonical" in ran.err) == (0, True, False), ran.err
+    own = [bytes.fromhex(json.loads(line)["raw"]) for line in table.read_text().splitlines()]
+    assert own == [encoded(line, encoding) for line in ('Åsa;"x\ny"', 'b;"y;""z"', "c;")]
+    assert run("render", table, "-l", by, "-e", encoding, "-o", back).code == 0
+    assert back.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        (lambda r: r.update(b="other"), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c\nd;e".hex()), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c\n".hex()), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c;d".hex()), {"field_count": 1}),
+        (lambda r: r.update(raw=b'b;"y;""z"'.hex()), {}),
+        (lambda r: (r.pop("a"), r.pop("b")), {}),
+    ],
+)
+def test_a_delimited_row_says_what_its_kept_bytes_say(
+    run: Any, tmp_path: Path, change: Any, rules: dict[str, int]
+) -> None:
+    by, file, table = layout(tmp_path, LINES_OF), tmp_path / "file", tmp_path / "t.jsonl"
+    file.write_bytes(encoded(WITHIN, "cp1252"))
+    assert run("parse", file, "-l", by, "--raw", "-o", table).code == 0
+    changed(table, lambda rows: change(rows[1]))
+    ran = run("render", table, "-l", by, "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1 if rules else 0, rules), ran.err
+    assert all(f["record"] == 2 for f in ran.json["findings"])
+
+
+def test_kept_lines_stand_in_their_sections_and_without_the_line_of_names(run: Any, tmp_path: Path) -> None:
+    for name in ("novaschem", "statistics"):
+        file, table = written(name, tmp_path), tmp_path / "t.jsonl"
+        assert run("parse", file, "-l", name, "--raw", "-o", table).code == 0
+        ran = run("render", table, "-l", name, "-o", tmp_path / "back")
+        assert ran.code == 0, ran.err
+        assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_a_value_that_its_record_type_has_no_field_for_is_refused(run: Any, tmp_path: Path) -> None:
+    by = layout(tmp_path, GAP)
+    rows = [
+        {"record_type": "H", "kind": "H", "name": "abc", "rest": "xyz"},
+        {"record_type": "D", "kind": "D", "amount": "12"},
+        {"record_type": "D", "kind": "D", "name": "abc", "amount": "12"},
+        {"record_type": "H", "kind": "H", "amount": "12"},
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in rows))
+    ran = run("render", tmp_path / "t.jsonl", "-l", by, "-o", tmp_path / "out", "--json")
+    told = [(f["rule"], f["record"], f["field"]) for f in ran.json["findings"]]
+    assert (ran.code, told) == (1, [("no_field", 3, "name"), ("no_field", 4, "amount")])

@@ -98,6 +98,83 @@ def test_peek_shows_a_record_of_every_layout_and_proposes_it(run: Any, tmp_path:
     assert (name, usual.frame) in [(p["layout"], p["frame"]) for p in best]
 
 
+PARTED = """format: parted
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: delimited
+usual: {encoding: cp1252, frame: lf}
+separator: ";"
+records:
+  r: {}
+fields:
+  a: [1, 20, text]
+  b: [2, 20, text, {personal: true}]
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp278", "cp437"])
+def test_peek_hides_delimited_personal_data_in_any_encoding(run: Any, tmp_path: Path, encoding: str) -> None:
+    by, file = tmp_path / "parted.yaml", tmp_path / "file"
+    by.write_text(PARTED)
+    file.write_bytes('Å;"Tolv;an"\nxyz;Tolvan\n'.encode(encoding).replace(b"\x15", b"\x25"))
+    for record, shown in ((1, "Å;·xxxx·xx·"), (2, "xyz;xxxxxx")):
+        ran = run("peek", file, "-l", by, "-e", encoding, "--record", record)
+        assert (ran.code, "Tolv" in ran.out) == (0, False)
+        assert shown in ran.out.replace("Å·;", "Å;"), ran.out
+        told = run("peek", file, "-l", by, "-e", encoding, "--record", record, "--json").json
+        assert "Tolv".encode(encoding).hex() not in told["hex"]
+        assert told["length"] == len(('Å;"Tolv;an"', "xyz;Tolvan")[record - 1].encode(encoding))
+
+
+def test_peek_hides_all_of_a_line_whose_quotes_are_wrong(run: Any, tmp_path: Path) -> None:
+    by, file = tmp_path / "parted.yaml", tmp_path / "file"
+    by.write_text(PARTED)
+    file.write_bytes(b'x;y\nx"y;Tolvan";z\n"x;Tolvan')
+    for record in (2, 3):
+        ran = run("peek", file, "-l", by, "--record", record)
+        assert (ran.code, "Tolv" in ran.out) == (1, False), ran.out
+
+
+@pytest.mark.parametrize("line", ["#UP 01012\tTolvan", "#UP 01012Tolvan", "#UP 01012 Tolvan", "Tolvan", "#PNRTolvan"])
+def test_peek_hides_what_stands_after_a_code_however_it_is_parted_from_it(run: Any, tmp_path: Path, line: str) -> None:
+    file = written("navet_utfil", tmp_path)
+    data = file.read_bytes().replace(b"#POST_START\n", b"#POST_START\n" + line.encode() + b"\n", 1)
+    bad = file.with_name("bad.txt")
+    bad.write_bytes(data)
+    for words in ((), ("--json",)):
+        ran = run("peek", bad, "-l", "navet_utfil", "--record", 1, *words)
+        assert ("olvan" in ran.out, b"Tolvan".hex() in ran.out) == (False, False)
+
+
+def test_peek_hides_what_may_be_personal_on_the_type_that_a_record_isnt_taken_for(run: Any, tmp_path: Path) -> None:
+    file = written("agresso_lg04", tmp_path)
+    row = file.read_bytes()[:1905].decode("latin-1")
+    names = [f for f in layouts.load("agresso_lg04").of("H") if f.private and f.type == "text"]
+    there = [w for f in names if len(w := row[int(f.at) - 1 : int(f.at) - 1 + f.length].strip()) > 3]
+    assert there
+    bad = spoiled(file, (0, b"0"))  # a header that reads as a text line
+    for words in ((), ("--json",)):
+        out = run("peek", bad, "-l", "agresso_lg04", "--record", 1, *words).out
+        assert not [w for w in there if w in out or w.encode("latin-1").hex() in out]
+
+
+def test_neither_a_filler_nor_a_record_taken_for_a_trailer_tells_of_a_person(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    number = file.read_bytes()[202 + 19 : 202 + 31].decode()
+    filler = spoiled(file, (202 + 180, b"191212121212"))
+    for words in ((), ("--json",)):
+        ran = run("peek", filler, "-l", "a02", "--record", 2, *words)
+        assert ("191212121212" in ran.out, b"191212121212".hex() in ran.out) == (False, False)
+    trailer = spoiled(file, (202, b"90"))
+    for command in (("peek", "--record", "2"), ("peek", "--record", "2", "--json"), ("parse", "--json"), ("parse",)):
+        ran = run(command[0], trailer, "-l", "a02", *command[1:])
+        told = ran.err if command[0] == "parse" else ran.out
+        assert ran.code == 1
+        assert not [w for w in (number, number[3:], f"{int(number[:-1]):,}"[4:]) if w in told], told
+
+
 def test_peek_says_when_there_is_no_such_record_file_layout_or_encoding(run: Any, cs15: Path) -> None:
     for words, what in (
         (("peek", cs15, "-l", "agresso_cs15", "--record", 31), "has 30 records"),

@@ -16,7 +16,8 @@ from slussen.records.frames import AGAIN, ENDS, EOF
 from slussen.records.known import marks_of, text_of
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, array
-from slussen.records.lines import FEED, MARKED, RETURN, marks, spoken
+from slussen.records.lines import MARKED, marks, spoken
+from slussen.records.posts import word
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Kinds, Structure
@@ -37,7 +38,7 @@ class DelimitedReader:
     """Reads records of fields between separators, ended by LF or CRLF as the frame says.
 
     Raises:
-        CallError: another frame than these, or an encoding in which its lines cannot be (``lines.spoken``).
+        CallError: another frame than these, or an encoding in which its words cannot be said (``lines.spoken``).
     """
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
@@ -46,6 +47,8 @@ class DelimitedReader:
         self.source, self.layout, self.findings = source, layout, findings
         self.page = spoken(layout, encoding)
         self.end = ENDS[frame or "lf"]
+        self.end_of_line = word(self.page, self.end.decode())
+        self.feed = self.page.byte("\n") if not self.page.wide else 10
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
         self.records = 0
@@ -63,13 +66,20 @@ class DelimitedReader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for cut in self._cuts():
-            yield from self._block(cut)
+            for batch, kinds in self._block(cut):
+                self.structure.see(batch, self.findings, kinds)
+                yield batch
         self.structure.end(self.findings, self.source.bytes)
+
+    def read(self, lines: bytes) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
+        """Lines of records alone: their types and what is wrong in them, not what they are to other records."""
+        self._named = True
+        return self._block(_Cut(lines, 0))
 
     def _cuts(self) -> Iterator[_Cut]:
         """The file in blocks of whole records."""
         data, at = self.source.read(), 0
-        if data.startswith(BOM):
+        if data.startswith(BOM) and not self.page.ebcdic:
             if self.page.name != "utf-8-sig":
                 self._find("bom", f"the file begins with a UTF-8 byte order mark, which {self.page.name} has not",
                            record=1, column=1, offset=0, length=3, byte="ef")  # fmt: skip
@@ -93,27 +103,28 @@ class DelimitedReader:
 
     def _last_end(self, data: bytes) -> int:
         """After the last line end that isn't within quotes."""
+        feed = bytes([self.feed])
         if self._quote < 0 or self._quote not in data:
-            return data.rfind(b"\n") + 1
+            return data.rfind(feed) + 1
         block = np.frombuffer(data, np.uint8)
         outside = ~_inside(block == self._quote)
-        found = np.flatnonzero((block == FEED) & outside)
+        found = np.flatnonzero((block == self.feed) & outside)
         return int(found[-1]) + 1 if len(found) else 0
 
-    def _block(self, cut: _Cut) -> Iterator[pa.RecordBatch]:
+    def _block(self, cut: _Cut) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         block = np.frombuffer(cut.data, np.uint8)
-        edges = (block == self._separator) | (block == FEED)
+        edges = (block == self._separator) | (block == self.feed)
         quotes = block == self._quote if self._quote >= 0 else np.zeros(len(block), np.bool_)
         quoting = bool(quotes.any())
         if quoting:
             edges &= ~_inside(quotes)
         ends = np.flatnonzero(edges)
-        if not len(ends) or ends[-1] != len(block) - 1 or block[-1] != FEED:
+        if not len(ends) or ends[-1] != len(block) - 1 or block[-1] != self.feed:
             ends = np.append(ends, len(block))  # the last record without its line end
         starts = np.concatenate(([0], ends[:-1] + 1))
-        last = np.flatnonzero((ends == len(block)) | (block[np.minimum(ends, len(block) - 1)] == FEED))
+        last = np.flatnonzero((ends == len(block)) | (block[np.minimum(ends, len(block) - 1)] == self.feed))
         first = np.concatenate(([0], last[:-1] + 1))
-        returned = (ends[last] > starts[last]) & (block[np.maximum(ends[last] - 1, 0)] == RETURN)
+        returned = (ends[last] > starts[last]) & (block[np.maximum(ends[last] - 1, 0)] == self.page.byte("\r"))
         stops = ends.copy()
         stops[last] -= returned
         if quoting:
@@ -177,7 +188,7 @@ class DelimitedReader:
     def _number(self, record_type: str) -> int:
         return list(self.layout.records).index(record_type) if record_type else -1
 
-    def _read(self, rows: _Rows, quoting: bool) -> Iterator[pa.RecordBatch]:
+    def _read(self, rows: _Rows, quoting: bool) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         n = len(rows.first)
         if n and rows.cut.at + len(rows.cut.data) == self.source.bytes and rows.only(n - 1, bytes([EOF])):
             rows, n = rows.but(slice(0, n - 1)), n - 1
@@ -234,8 +245,7 @@ class DelimitedReader:
         )
         findings.kept.sort(key=lambda f: f.offset or 0)
         self.findings.merge(findings)
-        self.structure.see(batch, self.findings, kinds)
-        yield batch
+        yield batch, kinds
 
     def _kinds(self, rows: _Rows, pieces: Pieces, numbers: Ints, findings: Findings) -> Kinds:
         """The record type of each line, -1 for one that is none: of no type, or with another number of fields."""

@@ -378,6 +378,8 @@ def _spread(lines: Mapping[str, Line], layout: str, where: tuple[str, ...]) -> l
         at, length, kind = line[0], line[1], line[2]
         rules = line[3] if len(line) > 3 else Rules.model_validate({})
         given = rules.model_dump(exclude_unset=True, exclude={"fields", "times"})
+        if kind == "group" and (rules_of := sorted(set(given) - {"only"})):
+            raise _Wrong((*where, name), f"{name} is a group: {', '.join(rules_of)} is for its fields to say, each")
         if layout == "tagged" and (kind == "group" or rules.times > 1):
             raise _Wrong((*where, name), f"{name} is repeated or a group, which no term of a tagged layout is")
         if layout != "tagged" and not isinstance(at, int):

@@ -17,8 +17,10 @@ from rich.text import Text
 from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import codepage
 from slussen.records.layout import Layout
+from slussen.records.lines import first_line
 from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
+from slussen.records.posts import word
 from slussen.tools.opened import Opened
 from slussen.tools.ruler import drawn, hidden, masked, secret
 
@@ -115,13 +117,15 @@ def _record(stream: BinaryIO, file: Opened, number: int, rows: list[Row], findin
     offset = int(row["byte_offset"]) if row else next((f.offset - (f.column or 1) + 1 for f in findings if f.offset), 0)
     stream.seek(offset)
     kind = row.get("record_type") or ""
+    if any(f.rule == "quote" for f in findings):
+        kind = ""  # where its fields begin and end is anybody's guess
     data = stream.read(MOST)
     if layout.kind == "fixed" and row:
         data = data[: layout.length_of(kind) if kind else layout.longest]
     elif layout.kind == "tagged" and kind and layout.records[kind].closes:
-        data = _until(data, layout.records[kind].closes.encode())
+        data = _until(data, word(codepage(file.encoding), layout.records[kind].closes))
     elif layout.kind == "delimited":
-        data = _line(data, layout.file.quote.encode())
+        data = first_line(data, codepage(file.encoding), layout.file.quote)
     else:
         feed = bytes([codepage(file.encoding).byte("\n")]) if file.frame in ("lf", "crlf") else b""
         data = data[: layout.longest] if not feed else data.partition(feed)[0].removesuffix(b"\r")
@@ -131,15 +135,6 @@ def _record(stream: BinaryIO, file: Opened, number: int, rows: list[Row], findin
 def _until(data: bytes, word: bytes) -> bytes:
     at = data.find(word)
     return data[: at + len(word)] if at >= 0 else data
-
-
-def _line(data: bytes, quote: bytes) -> bytes:
-    """A line, of which a line end in quotes is part."""
-    first = at = data.find(b"\n")
-    while quote and at >= 0 and data.count(quote, 0, at) % 2:
-        at = data.find(b"\n", at + 1)
-    at = first if at < 0 else at  # a quote that is never closed
-    return data[:at].removesuffix(b"\r") if at >= 0 else data
 
 
 # --- shown

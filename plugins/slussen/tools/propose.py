@@ -58,7 +58,7 @@ def propose(path: Path) -> list[Proposal]:
             best = None
             usual = layout.file.usual.encoding
             for encoding in sorted(encodings, key=lambda e: e != usual):
-                if layout.kind != "fixed" and encoding in EBCDIC:
+                if layout.kind == "tagged" and encoding in EBCDIC:
                     continue
                 tried = _try(layout, data, frame, encoding, size)
                 if tried.sound and (best is None or tried.sound > best.sound):

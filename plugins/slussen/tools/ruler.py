@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from rich.text import Text
 
 from slussen.records.bare import bare
-from slussen.records.codepages import UNDEFINED, codepage
+from slussen.records.codepages import UNDEFINED, Codepage, codepage
 from slussen.records.layout import Layout
 from slussen.records.notation import FieldSpec
 from slussen.records.posts import word
@@ -60,7 +60,7 @@ def hidden(layout: Layout, kind: str, data: bytes, encoding: str, *, sound: bool
         case "fixed":
             return _hidden_fixed(layout, kind, data, encoding, sound)
         case "delimited":
-            return _hidden_delimited(layout, kind, data, sound)
+            return _hidden_delimited(layout, kind, data, codepage(encoding), sound)
         case _:
             return _hidden_tagged(layout, data, encoding)
 
@@ -89,12 +89,13 @@ def _places(f: FieldSpec, data: bytes) -> range:
     return range(int(f.at) - 1, min(int(f.at) - 1 + f.length, len(data)))
 
 
-def _hidden_delimited(layout: Layout, kind: str, data: bytes, sound: bool) -> list[bool]:
-    separator, quote = ord(layout.file.separator), layout.file.quote.encode()
+def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage, sound: bool) -> list[bool]:
+    separator = page.byte(layout.file.separator)
+    quote = page.byte(layout.file.quote) if layout.file.quote else -1
     private = [f.type == "filler" or secret(layout, kind, f, sound=sound) for f in layout.of(kind)] if kind else []
     found, quoted, n = [], False, 0
     for byte in data:
-        quoted ^= byte in quote
+        quoted ^= byte == quote
         if byte == separator and not quoted:
             n += 1
             found.append(False)
@@ -131,17 +132,18 @@ def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
 # --- drawn
 
 
-def stretches(layout: Layout, data: bytes) -> Iterator[tuple[int, int, int]]:
+def stretches(layout: Layout, data: bytes, encoding: str) -> Iterator[tuple[int, int, int]]:
     """What is drawn side by side: (first byte, how many, its column in the record or line)."""
     if layout.kind == "fixed":
         yield from ((first, min(WIDTH, len(data) - first), first + 1) for first in range(0, len(data), WIDTH))
         return
-    at = 0
-    for line in data.splitlines(keepends=True):
-        size = len(line.rstrip(b"\r\n"))
+    at, page = 0, codepage(encoding)
+    feed = b"\n" if layout.kind == "tagged" else bytes([page.byte("\n")])
+    for line in data.removesuffix(feed).split(feed):
+        size = len(line.removesuffix(bytes([page.byte("\r")])))
         for first in range(0, max(size, 1), WIDTH):
             yield at + first, min(WIDTH, size - first), first + 1
-        at += len(line)
+        at += len(line) + 1
 
 
 def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong: Collection[int]) -> Text:
@@ -150,7 +152,7 @@ def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong:
     blank = bytes([codepage(encoding).byte(" ")])
     out = Text()
     skipped, ruled = 0, False
-    for first, size, column in stretches(layout, data):
+    for first, size, column in stretches(layout, data, encoding):
         here = range(first, first + size)
         marked = any(k in wrong for k in here)
         if layout.kind == "fixed" and not data[first : first + size].strip(blank) and not marked:

@@ -20,9 +20,13 @@ import pyarrow.compute as pc
 
 from slussen.errors import CallError, Findings
 from slussen.records.bare import bare
+from slussen.records.codepages import codepage
+from slussen.records.delimited import LONGEST
 from slussen.records.layout import Layout
+from slussen.records.lines import first_line
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+from slussen.records.source import CHUNK
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW
 from slussen.records.writers_fixed import as_written
@@ -67,16 +71,15 @@ class Table:
         """Each record's own bytes, without line ends."""
         layout = self.file.layout
         kinds = batch.column("record_type").to_pylist()
-        quote = layout.file.quote.encode()
-        for at, kind in zip(batch.column("byte_offset").to_pylist(), kinds, strict=True):
+        places = batch.column("byte_offset").to_pylist()
+        page = codepage(self.file.encoding)
+        for at, kind, following in zip(places, kinds, [*places[1:], None], strict=True):
             source.seek(at)
             if layout.kind == "fixed":
                 yield source.read(layout.length_of(kind) if kind else layout.longest)
-                continue
-            line = source.readline()
-            while quote and line.count(quote) % 2 and (more := source.readline()):
-                line += more
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+            else:
+                there = source.read(LONGEST if following is None else following - at)
+                yield first_line(there, page, layout.file.quote)
 
     def _compare(self, batch: pa.RecordBatch, own: list[bytes]) -> None:
         layout = self.file.layout
@@ -339,14 +342,17 @@ def written_otherwise(file: Opened) -> Counter[str]:
             for _ in written:
                 pass
             return Counter({"(line ends or blocks)": 1} if written.sha256 != parsed.sha256 else {})
-        lines = sum(a != b for a, b in zip_longest(source, _lines(written)))
+        feed = b"\n" if file.layout.kind == "tagged" else bytes([codepage(file.encoding).byte("\n")])
+        lines = sum(
+            a != b for a, b in zip_longest(_lines(iter(lambda: source.read(CHUNK), b""), feed), _lines(written, feed))
+        )
         return Counter({"(lines)": lines} if lines else {})
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _lines(chunks: Iterable[bytes], feed: bytes) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line + b"\n" for line in lines)
+        *lines, rest = (rest + chunk).split(feed)
+        yield from lines
     if rest:
         yield rest
