@@ -60,12 +60,21 @@ class TaggedReader:
         return word(self.page, text)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        if self._nothing():
+            return
         yield from self._head()
         for done in ordered(self._read, self._blocks()):
             yield from self._take(done)
         yield from self._tail()
         if not self.findings and self.records == 0 and not self.layout.file.may_be_empty:
             self._find("empty_file", "the file has no records", "ask the sender whether that is right", offset=0)
+
+    def _nothing(self) -> bool:
+        """Is the file empty? Then nothing else is wrong with it."""
+        self._data = self.source.read()
+        if not self._data and not self.layout.file.may_be_empty:
+            self._find("empty_file", "the file is empty", "ask the sender whether that is right", offset=0)
+        return not self._data
 
     def _take(self, done: Read) -> Iterator[pa.RecordBatch]:
         """A block's batches, with the numbers that its records have in the file."""
@@ -93,7 +102,7 @@ class TaggedReader:
 
     def _head(self) -> Iterator[pa.RecordBatch]:
         """Everything before the data."""
-        data = self.source.read()
+        data = self._data
         while self._begins not in data and len(data) < LONGEST_POST and (more := self.source.read()):
             data += more
         start = data.find(self._begins)
