@@ -268,3 +268,22 @@ def test_what_a_letter_becomes_is_declared_and_counted() -> None:
             assert {f.message for f in findings} == {"character U+FB01 does not exist in cp437"}
             assert out.totals["replaced.namn"] == 1
             assert b"Simek" in data
+
+
+def test_findings_are_told_in_the_files_order() -> None:
+    layout = formats.make(length=3, records={
+        "z": {"when": {"k": "Z"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+        "h": {"when": {"k": "H"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}},
+    })  # fmt: skip
+    _, findings, _ = formats.parse(layout, b"A01\nZ01\nA0x\nZ01\nH01\nAxx\n", "iso8859-1")
+    assert [f.record for f in findings] == [1, 2, 3, 3, 4, 6]
+
+
+def test_what_is_wrong_with_records_to_be_written_has_no_place_in_a_file_yet() -> None:
+    layout = formats.make(length=3, records={
+        "h": {"when": {"k": "H"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}},
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+    })  # fmt: skip
+    _, findings = formats.render(layout, [{"record_type": "a", "k": "A", "n": 1}], "iso8859-1")
+    assert [(f.rule, f.record, f.offset) for f in findings] == [("out_of_order", 1, None)]

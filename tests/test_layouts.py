@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
+from jsonschema import Draft7Validator
 
 from slussen import settings
 from slussen.errors import CallError, Findings
@@ -108,6 +111,14 @@ def test_the_schema_for_editors_is_the_notations() -> None:
     for name in NAMES:
         first = (settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
         assert first == "# yaml-language-server: $schema=schema.json"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_editor_finds_nothing_wrong_with_a_layout(name: str) -> None:
+    checker = Draft7Validator(json.loads(schema_json()))
+    layout = yaml.safe_load((settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert not [f"{list(e.path)}: {e.message}" for e in checker.iter_errors(layout)]
+    assert not checker.is_valid(layout | {"lenght": 1})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -369,6 +369,16 @@ def test_layout_doc_writes_a_page_each(run: Any, tmp_path: Path) -> None:
     assert sorted(p.stem for p in (tmp_path / "pages").iterdir()) == layouts.names()
 
 
+def test_pages_that_cannot_be_written_are_the_callers_fault(run: Any, tmp_path: Path) -> None:
+    there = tmp_path / "a.txt"
+    there.write_text("")
+    for folder in (there, there / "b", Path("/proc/x")):
+        ran = run("layout", "doc", "a02", "-o", folder)
+        assert ran.code == 2
+        assert str(folder) in ran.err
+        assert "Traceback" not in ran.err
+
+
 def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path: Path, cs15: Path) -> None:
     old = tmp_path / "old.yaml"
     text = (layouts.settings.FORMATS / "agresso_cs15.yaml").read_text(encoding="utf-8")

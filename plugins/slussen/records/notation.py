@@ -36,7 +36,9 @@ def _words(value: Any) -> Any:
 class Rules(Strict):
     """The rules of a field: the fourth place of its line."""
 
-    only: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field((), description="the record types that have it")
+    only: Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | tuple[str, ...])] = Field(
+        (), description="the record types that have it, with blanks between them or as a list"
+    )
     value: str | dict[str, str] | None = Field(None, description="a const's value, or one for each record type")
     required: bool = Field(False, description="may not be empty")
     values: tuple[str, ...] | dict[str, str] = Field(

@@ -54,6 +54,7 @@ class Structure:
         self._types = list(layout.records)
         self._parents: dict[str, int] = {}
         self._ended = False
+        self._writing = False  # then nothing has a place in a file yet
         self._running = [self._total(name, total) for name, total in layout.file.totals.items()]
 
     def _total(self, dotted: str, total: Total) -> _Running:
@@ -226,6 +227,7 @@ class Structure:
             value = batch.column(name)[row].as_py() if name in batch.schema.names else None
             return int(value) if value is not None else first + row
 
+        offset = None if self._writing else number(batch, "byte_offset", 0) + place
         findings.add(
             Finding(
                 rule, message, AGAIN,
@@ -234,7 +236,7 @@ class Structure:
                 field=f.name if f else "",
                 column=place + 1,
                 length=f.length if f else None,
-                offset=number(batch, "byte_offset", 0) + place,
+                offset=offset,
             )
         )  # fmt: skip
 
@@ -247,6 +249,7 @@ class Structure:
 
         Rows that are ``kept`` as they were read keep their totals too: one that doesn't hold is a finding.
         """
+        self._writing = True
         if batch.num_rows == 0:
             return batch
         self._relations(batch, kinds, findings)
