@@ -111,13 +111,6 @@ class Codepage:
         """
         return words.encode() if self.wide else Table(self.home[self.byte(letter)] for letter in words)
 
-    def encode(self, text: str) -> Table:
-        """A text's bytes, without the letters that the encoding lacks, and without a byte order mark."""
-        if self.wide:
-            return text.encode()
-        found = (int(self.bytes[min(ord(c), 0xFFFF)]) for c in text)
-        return Table(byte for byte in found if byte != UNDEFINED)
-
     @cached_property
     def latin(self) -> bool:
         """Has it all of Latin-1's letters?"""

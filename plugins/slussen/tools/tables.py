@@ -1,4 +1,4 @@
-"""Files of records as tables and back: CSV, JSON lines and Parquet, with exact numbers.
+"""Files of records as tables: CSV, JSON lines and Parquet, with exact numbers. (``rows`` is the way back.)
 
 A table has a column ``record_type`` and the layout's fields; nothing is empty (CSV), left out (JSON) or null. Decimals
 and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's own bytes, in hex.
@@ -7,12 +7,10 @@ and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +20,6 @@ from slussen.errors import CallError, Findings
 from slussen.records.bare import bare
 from slussen.records.codepages import codepage
 from slussen.records.delimited import LONGEST
-from slussen.records.layout import Layout
 from slussen.records.lines import first_line
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
@@ -30,7 +27,7 @@ from slussen.records.source import CHUNK
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW
 from slussen.records.writers_fixed import as_written
-from slussen.tools.opened import Opened, readable, reading
+from slussen.tools.opened import Opened
 
 KINDS = ("csv", "jsonl", "parquet")
 PLACES = ("record_no", "byte_offset")  # where a record stood: told, and not read back
@@ -177,160 +174,6 @@ def _write_jsonl(table: Table, names: list[str], out: BinaryIO) -> int:
         out.write("".join(f"{line}\n" for line in lines).encode())
         n += len(rows)
     return n
-
-
-# --- in
-
-
-def read(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
-    """A table's rows as batches typed by the layout.
-
-    Raises:
-        CallError: it isn't CSV, JSON lines or Parquet, or has a column that the layout lacks.
-    """
-    file = readable(path)
-    kind = path.suffix.lstrip(".").lower() if file is path else _looks_like(file)
-    if kind not in KINDS:
-        raise CallError(f"{path.name}: what is it? Name it .csv, .jsonl or .parquet")
-    number = 0
-    for batch in _batches(file, kind, path.name):
-        yield _typed(batch, layout, number, path)
-        number += batch.num_rows
-
-
-def _batches(file: Path, kind: str, name: str) -> Iterator[pa.RecordBatch]:
-    """The table as it is. What Arrow says against it quotes the row that it stumbled over: only the place is told."""
-    try:
-        if kind == "jsonl":
-            yield from _read_jsonl(file, name)
-        else:
-            yield from (_read_csv if kind == "csv" else _read_parquet)(file)
-    except (pa.lib.ArrowException, OSError) as error:
-        said = str(error)
-        row = re.search(r"Row #(\d+)", said)
-        columns = re.search(r"Expected (\d+) columns, got (\d+)", said)
-        why = f"{columns[2]} columns where the first line has {columns[1]}" if columns else f"it is no sound {kind}"
-        why = "it is not UTF-8" if "UTF8" in said else why
-        raise CallError(f"{name}: {f'row {row[1]}: ' if row else ''}{why}") from None
-
-
-def _looks_like(file: Path) -> str:
-    """What a stream without a name is, by its beginning."""
-    with reading(file) as stream:
-        start = stream.read(4)
-    return "parquet" if start == b"PAR1" else "jsonl" if start[:1] == b"{" else "csv"
-
-
-def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import csv
-
-    if path.stat().st_size == 0:
-        return
-    parsing = csv.ParseOptions(newlines_in_values=True)
-    serial = csv.ReadOptions(use_threads=False)  # with threads it doesn't know its row's number
-    with csv.open_csv(path, serial, parsing) as reader:
-        names = reader.schema.names
-    options = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True,
-        null_values=[""],
-    )  # fmt: skip
-    with csv.open_csv(path, serial, parsing, options) as reader:
-        yield from reader
-
-
-def _read_jsonl(path: Path, name: str) -> Iterator[pa.RecordBatch]:
-    rows: list[dict[str, Any]] = []
-    with path.open("rb") as lines:
-        for n, line in enumerate(lines, 1):
-            rows.append(_object(line, f"{name}: line {n}"))
-            if len(rows) == 10_000:
-                yield _of_rows(rows)
-                rows = []
-    if rows:
-        yield _of_rows(rows)
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        text = line.decode("utf-8")
-        row = json.loads(text)
-        if "\\u" in text:  # half a letter can be written so, and nothing else can hold it
-            json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CallError(f"{where}: byte {line[error.start]:02x} at {error.start + 1} is no UTF-8") from None
-    except UnicodeEncodeError:
-        raise CallError(f"{where} has half a letter (a lone surrogate)") from None
-    except (ValueError, RecursionError):
-        raise CallError(f"{where} is no JSON") from None
-    if not isinstance(row, dict):
-        raise CallError(f"{where} is no object")
-    return row
-
-
-def _of_rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    columns = [pa.array([_text(row.get(n)) for row in rows], pa.string()) for n in names]
-    return pa.RecordBatch.from_arrays(columns, names=names)
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value)
-
-
-def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import parquet
-
-    yield from parquet.ParquetFile(path).iter_batches()
-
-
-def _typed(batch: pa.RecordBatch, layout: Layout, number: int, path: Path) -> pa.RecordBatch:
-    n = batch.num_rows
-    known = {*layout.schema.names, RAW}
-    if unknown := [name for name in batch.schema.names if name not in known]:
-        raise CallError(f"{path.name}: columns that {layout.name} doesn't have: {', '.join(unknown)}")
-    if twice := [name for name, count in Counter(batch.schema.names).items() if count > 1]:
-        raise CallError(f"{path.name}: columns that are there twice: {', '.join(twice)}")
-    columns = []
-    for column in layout.schema:
-        if column.name == "record_no":
-            values = pa.array(range(number + 1, number + n + 1), pa.int64())
-        elif column.name == "record_type" and column.name not in batch.schema.names and len(layout.data_types) == 1:
-            values = pa.array([layout.data_types[0]] * n, pa.string())
-        elif column.name not in batch.schema.names:
-            values = pa.nulls(n, column.type)
-        else:
-            values = _of_type(batch.column(column.name), column, number, path)
-        columns.append(values)
-    made = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
-    if RAW not in batch.schema.names:
-        return made
-    return made.append_column(RAW, _of_type(batch.column(RAW), pa.field(RAW, pa.string()), number, path))
-
-
-def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.Array:
-    if values.type == column.type:
-        return values
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    try:
-        return _cast_to(values, column.type)
-    except pa.lib.ArrowException:
-        for row, value in enumerate(values):
-            try:
-                _cast_to(pa.array([value.as_py()], values.type), column.type)
-            except pa.lib.ArrowException:
-                raise CallError(
-                    f"{path.name}: record {number + row + 1}, field {column.name}: no {column.type}"
-                ) from None
-        raise CallError(f"{path.name}: field {column.name}: no {column.type}") from None
-
-
-def _cast_to(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_time(kind) and pa.types.is_string(values.type):
-        return pc.strptime(values, format="%H:%M:%S", unit="s").cast(kind)
-    return values.cast(kind)
 
 
 def written_otherwise(file: Opened) -> Counter[str]:
