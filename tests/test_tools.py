@@ -235,6 +235,26 @@ def test_parse_writes_to_standard_output_and_counts_what_is_not_canonical(run: A
     assert (tmp_path / "back").read_bytes() == other.read_bytes(), "--raw keeps the bytes"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "count"),
+    [
+        ("#POST_START\n", "#POST_START\n\n", 1),
+        ("#POST_START\n", "#POST_START\n#UP 01099 x\n#UP 01099\n", 2),
+        ("#POST_SLUT\n", "#POST_SLUT \n", 1),
+        ("#FIL_SLUT\n", "#FIL_SLUT", 1),
+        ("#FIL_SLUT\n", "#FIL_SLUT\n\n\n", 2),
+        ("", "", 0),
+    ],
+)
+def test_lines_that_would_be_written_otherwise_are_counted_and_not_those_after_them(
+    run: Any, tmp_path: Path, old: str, new: str, count: int
+) -> None:
+    file = written("navet_utfil", tmp_path, n=9)
+    file.write_text(file.read_text("cp1252").replace(old, new, 1), "cp1252", newline="")
+    told = json.loads(run("parse", file, "-l", "navet_utfil", "-o", tmp_path / "o", "--json").err)
+    assert told["uncanonical"] == ({"(lines)": count} if count else {})
+
+
 def test_parse_with_findings_ends_with_1_and_a_call_with_2(run: Any, cs15: Path) -> None:
     bad = spoiled(cs15, (16 * LINE + 30, b"\x81"), (3 * LINE + 142, b"X"))
     ran = run("parse", bad, "-l", "agresso_cs15", "-q")
@@ -362,6 +382,22 @@ def test_a_layouts_page_has_every_field_and_its_drawing_is_as_long_as_the_record
             bars = document.drawing(layout, record_type)
             length = sum(len(b) - 6 for b in bars if b[4:5].isdigit())
             assert length == layout.length_of(record_type)
+
+
+def test_a_layouts_page_says_what_decides_the_bytes() -> None:
+    rules = {
+        "a": [1, 6, "date", {"century": 30}], "b": [7, 5, "integer", {"plus": True, "empty": "spaces"}],
+        "c": [12, 5, "decimal", {"align": "left", "sign": "d", "decimals": 1}], "d": [17, 1, "sign"],
+        "e": [18, 3, "text", {"fill": "*", "relative": True}],
+    }  # fmt: skip
+    page = document.page(formats.make(length=20, fields=rules))
+    for words in ("YY below 30 is 20YY", "a plus where a minus would be; nothing is blank",
+                  "1 decimals; sign in `d`; left-aligned", "filled up with `*`", "somebody else"):  # fmt: skip
+        assert words in page
+    fields = {"a": [1, 5, "integer"], "b": [2, 3, "text"]}
+    page = document.page(formats.make(kind="delimited", separator=";", nothing="NULL", header_row=True, fields=fields))
+    for words in ('| Quotes | `"`', "| Nothing | `NULL` |", "names the fields", "written with zeros to 5 digits"):
+        assert words in page
 
 
 def test_layout_doc_writes_a_page_each(run: Any, tmp_path: Path) -> None:
