@@ -102,6 +102,7 @@ class Posts:
         self.main = layout.records[layout.counted]
         self.findings = Findings(limit)
         self.starts, self.ends = lines_of(data)
+        self._blank = page.byte(" ")
         padded = data + bytes(16)
         self.bytes = np.frombuffer(padded, np.uint8)
         self.words = np.ndarray((len(data) + 8,), "<u8", padded, strides=(1,))  # eight bytes from any place
@@ -122,6 +123,7 @@ class Posts:
         self._strangers(others, opens, closes, post)
         state = self._groups(place, opens, closes, post)
         self._unexpected(np.flatnonzero(is_term & (state == OUTSIDE)), post)
+        self._run_together(is_term, post)
         values = np.minimum(self.starts + np.int32(len(terms.prefix) + CODE + 1), self.ends)
         located = Located(Pieces(self.data, self.page, values, self.ends), self.at, self.findings)
         # The lines of each term, found by one sort instead of a look at all lines for every term.
@@ -150,6 +152,7 @@ class Posts:
             row = np.cumsum(begins, dtype=np.int32) - 1
             group = np.arange(len(which)) - begin + 1
             batches.append(table.batch(name, self.starts[which], owner.astype(np.int64), group, row, state == opener))
+        self._misplaced(table, state, post, passed_over)
         self.findings.kept.sort(key=lambda f: f.offset or 0)
         return Read(batches, total, self.findings, unknown)
 
@@ -284,6 +287,25 @@ class Posts:
         for keyword in self.layout.file.keywords:
             left = left[~self._begin(word(self.page, keyword), left)]
         self._unexpected(left, post)
+
+    def _run_together(self, is_term: Bools, post: NDArray[np.int32]) -> None:
+        """A value begins after one blank: what stands at once after a code is no value, and the code may be another."""
+        after = self.starts + np.int32(len(self.terms.prefix) + CODE)
+        odd = np.flatnonzero((self.bytes.take(after, mode="clip") != self._blank) & is_term)
+        for line in odd[self.ends[odd] > after[odd]].tolist():
+            self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
+                      record=max(int(post[line]), 1), column=len(self.terms.prefix) + CODE + 1,
+                      offset=self.at + int(after[line]))  # fmt: skip
+
+    def _misplaced(self, table: Table, state: Places, post: NDArray[np.int32], passed_over: list[int]) -> None:
+        """Terms in a group, or outside of one, where no record type has them: nobody reads them."""
+        homes: dict[str, int] = {self.layout.counted: -1, **{name: place for place, name in self.terms.openers.items()}}
+        for place in np.flatnonzero(table.taken < np.diff(table.bounds)).tolist():
+            lines = table.order[table.bounds[place] : table.bounds[place + 1]]
+            own: list[int] = [
+                homes[kind] for kind, fields in self.terms.of.items() if any(k == place for k, _ in fields)
+            ]
+            self._unexpected(lines[~np.isin(state[lines], [*own, *passed_over, int(OUTSIDE)])], post)
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
         for line in lines.tolist():

@@ -29,6 +29,7 @@ class Table:
         self.posts, self.located = posts, located
         self.bounds = (bounds - bounds[0])[: len(posts.terms.fields) + 1]
         self.order = order[bounds[0] :][: self.bounds[-1]]
+        self.taken = np.zeros(len(self.bounds) - 1, np.int64)  # by term: its lines that became values
         self.values = located.pieces.column(self.order)  # all terms' values, one after the other
         self.offsets, flat = offsets_of(self.values), flat_of(self.values)
         self.dollars = b"$" in posts.data
@@ -50,6 +51,7 @@ class Table:
             whole = bool(inside.all())
             if not whole:
                 lines = lines[inside]
+            self.taken[place] += len(lines)
             if not len(lines) and not f.required:
                 continue
             rows = row[lines]

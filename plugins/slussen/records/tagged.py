@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slussen.errors import Finding, Findings
+from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import BOM, Codepage, codepage
 from slussen.records.detect import SWEDISH
 from slussen.records.fixed import header_of
@@ -36,7 +36,7 @@ class TaggedReader:
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         self.source, self.layout, self.findings = source, layout, findings
-        self.page: Codepage = codepage(encoding)
+        self.page: Codepage = lined(layout, codepage(encoding))
         self.records = 0
         self.structure = Structure(layout)
         self.unknown = 0
@@ -297,6 +297,17 @@ class TaggedReader:
 
     def _find(self, rule: str, message: str, next_step: str, **where: object) -> None:
         self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
+
+
+def lined(layout: Layout, page: Codepage) -> Codepage:
+    """The encoding.
+
+    Raises:
+        CallError: it is one of the mainframe's, whose lines end otherwise.
+    """
+    if page.ebcdic:
+        raise CallError(f"{layout.name} has lines as PCs and Unix have them: {page.name} cannot be theirs, convert it")
+    return page
 
 
 def _bare(keyword: str) -> str:

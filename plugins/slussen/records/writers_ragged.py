@@ -16,6 +16,7 @@ from slussen.records.frames import ENDS
 from slussen.records.known import marks_of, otherwise, text_of
 from slussen.records.letters import Ints
 from slussen.records.notation import FieldSpec
+from slussen.records.tagged import lined
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
 CONTROL = "control_character"
@@ -173,6 +174,7 @@ class TaggedWriter(_Ragged):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
+        lined(self.layout, self.page)
         self.line_end = ENDS[self.frame].decode() or "\n"
         self._open = False  # a post waits for its closing line
         self._began = False
