@@ -53,7 +53,7 @@ class Structure:
         self.records = 0
         self._types = list(layout.records)
         self._parents: dict[str, int] = {}
-        self._ended = False
+        self._ended = self._writing = False  # (what is to be written has no offsets yet)
         self._running = [self._total(name, total) for name, total in layout.file.totals.items()]
 
     def _total(self, dotted: str, total: Total) -> _Running:
@@ -223,7 +223,7 @@ class Structure:
                 field=f.name if f else "",
                 column=place + 1,
                 length=f.length if f else None,
-                offset=number(batch, "byte_offset", 0) + place,
+                offset=None if self._writing else number(batch, "byte_offset", 0) + place,
             )
         )  # fmt: skip
 
@@ -238,6 +238,7 @@ class Structure:
         """
         if batch.num_rows == 0:
             return batch
+        self._writing = True
         self._relations(batch, kinds, findings)
         for running in self._running:
             rows, values = self._values(running, batch, kinds)

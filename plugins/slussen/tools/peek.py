@@ -76,7 +76,7 @@ def peek(file: Opened, number: int = 0) -> Peeked:
             rows |= _rows(batch, wanted - set(rows))
         total = parsed.records
     if not number:
-        number = next((f.record for f in findings if f.record), 1)
+        number = min((f.record for f in findings if f.record), default=1)
         if number not in rows:
             with file.stream() as stream:
                 for batch in Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True):
