@@ -315,3 +315,41 @@ def test_the_largest_number_that_a_field_holds_fits_and_the_next_does_not(sign: 
         batch = one("agresso_lg04", **common, value_1=Decimal(sign * value).scaleb(-2))
         b"".join(Rendered([batch], layouts.load("agresso_lg04"), "iso8859-1", "lf", findings))
         assert [f.rule for f in findings if f.rule != "out_of_order"] == rules  # an item that comes after no header
+
+
+# --- terms where they don't belong, and values that are not parted from them
+
+
+def utfil(*lines: bytes) -> bytes:
+    head = b"#INFO_START\n#FILTYP UTFIL\n#INFO_SLUT\n#DATA_START\n#POST_START\n#UP 01001 198911222399\n"
+    tail = b"#POST_SLUT\n#DATA_SLUT\n#AVST_START\n#ANTAL_POSTER 1\n#AVST_SLUT\n#FIL_SLUT\n"
+    return head + b"".join(line + b"\n" for line in lines) + tail
+
+
+@pytest.mark.parametrize("line", [b"#UP 01012Tolvan", b"#UP 01012\tTolvan", b"#UP 010129 x", b"#UP 99999x"])
+def test_a_value_that_is_not_parted_from_its_code_is_found(line: bytes) -> None:
+    _, _, findings = parse(utfil(b"#UP 01014 Tolvansson", line))
+    found = [(f.rule, f.record, f.column) for f in findings if f.rule != "wrong_encoding"]
+    assert found == [("unexpected_line", 1, 10)]
+    assert not parse(utfil(b"#UP 01014 Tolvansson", b"#UP 01012"))[2]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"#UP 02000", b"#UP 02005 198911222399", b"#UP 01003 J", b"#UP 02999"),
+        (b"#UP 02000", b"#UP 01001 198911222399", b"#UP 02999"),
+        (b"#UP 02005 198911222399",),
+    ],
+)
+def test_a_term_that_its_group_does_not_have_is_found(lines: tuple[bytes, ...]) -> None:
+    _, _, findings = parse(utfil(*lines))
+    assert "unexpected_line" in {f.rule for f in findings}, list(map(str, findings))
+
+
+def test_tagged_files_are_none_of_the_mainframes() -> None:
+    for encoding in ("cp278", "cp500"):
+        with pytest.raises(CallError, match="convert it"):
+            list(Parsed(io.BytesIO(utfil()), layouts.load("navet_utfil"), encoding, "lf", Findings()))
+        with pytest.raises(CallError, match="convert it"):
+            b"".join(Rendered([], layouts.load("navet_utfil"), encoding, "lf", Findings()))

@@ -267,6 +267,8 @@ class Layout:
                 return f"has a letter in {word} that is not in Latin-1"
         if f.quoted and not self.file.quote:
             return "is always in quotes, of which the layout has none"
+        if f.fill and f.fill in "123456789+-" and f.type in (*NUMBERS, *MOMENTS, "digits"):
+            return f"is filled up with {f.fill}, which would be part of it"
         if not f.fill.isascii():
             return "is filled up with a letter that not every encoding has"
         return ""
@@ -277,6 +279,8 @@ class Layout:
             self._known()
         if file.kind == "tagged" and not (file.count and file.count in self.records):
             raise _Wrong(("kind",), "a tagged layout says which record type counts (count:)")
+        if file.kind == "tagged" and len(file.data) != 2:
+            raise _Wrong(("kind",), "a tagged layout says between which two lines its data are (data:)")
         for place in ("first", "last"):
             if len([r for r, spec in self.records.items() if spec.place == place]) > 1:
                 raise _Wrong(("records",), f"only one record type can be {place}")
@@ -454,6 +458,8 @@ def of_text(text: str, file: str = "layout") -> Layout:
         tree = yaml.compose(text, yaml.SafeLoader)
         _twice(tree, file)
         return Layout(LayoutFile.model_validate(yaml.safe_load(text)))
+    except RecursionError:
+        raise CallError(f"{file}:1: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -471,6 +477,9 @@ def of_text(text: str, file: str = "layout") -> Layout:
 
 def _twice(node: Any, file: str) -> None:
     """YAML lets the second of two keys win in silence; here it is an error."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _twice(item, file)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

@@ -108,6 +108,7 @@ class Posts:
         self.main = layout.records[layout.counted]
         self.findings = Findings(limit)
         self.blank = page.byte(" ")
+        self.run_together: Ints = np.zeros(0, np.int64)  # lines of terms whose value begins at once after the code
         self.starts, self.ends = lines_of(data)
         padded = data + bytes(16)
         self.bytes = np.frombuffer(padded, np.uint8)
@@ -172,10 +173,11 @@ class Posts:
         # A term's code ends with its line, or a blank comes next.
         after = self.starts + np.int32(len(prefix) + CODE)
         odd = (self.bytes.take(after, mode="clip") != self.blank) & (after < self.ends)
-        place[odd] = -1
+        rest = np.flatnonzero((place < 0) | odd)
+        coded = rest[self._begin(prefix, rest) & (self.ends[rest] >= after[rest])]
+        self.run_together, unknown = coded[odd[coded]], coded[~odd[coded]]
+        place[self.run_together] = -1
         is_term = place >= 0
-        rest = np.flatnonzero(~is_term)
-        unknown = rest[self._begin(prefix, rest) & (self.ends[rest] >= after[rest]) & ~odd[rest]]
         is_term[unknown] = True
         return place, is_term, len(unknown)
 
@@ -291,7 +293,12 @@ class Posts:
         """Lines that are neither terms nor open or close a post."""
         if len(others) == len(opens) + len(closes):
             return
-        left = np.setdiff1d(others, np.concatenate((opens, closes)), assume_unique=True)
+        left = np.setdiff1d(others, np.concatenate((opens, closes, self.run_together)), assume_unique=True)
+        after = len(self.terms.prefix) + CODE
+        for line in self.run_together.tolist():
+            self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
+                      record=max(int(post[line]), 1), column=after + 1,
+                      offset=self.at + int(self.starts[line]) + after)  # fmt: skip
         left = left[self.ends[left] > self.starts[left]]
         for keyword in self.layout.file.keywords:
             left = left[~self._begin(word(self.page, keyword), left)]

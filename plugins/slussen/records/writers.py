@@ -62,14 +62,15 @@ def kept_in(batch: pa.RecordBatch) -> Bools:
 
 def astray(batch: pa.RecordBatch, kinds: Ints, layout: Layout) -> Iterator[tuple[FieldSpec, Ints]]:
     """Fields, and the rows that have a value there though their type has no such field."""
-    names, fields = list(layout.records), [f for f in layout.fields if f.only and f.staged]
+    names, columns = list(layout.records), dict(zip(batch.schema.names, batch.columns, strict=True))
+    fields = [f for f in layout.fields if f.only and f.name in columns]
     homes: dict[str, set[str]] = {}
     for f in fields:
         homes.setdefault(f.name, set()).update(f.only)
     strangers: dict[frozenset[str], tuple[Bools, Bytes]] = {}  # rows of other types, and as Arrow's bits
     for f in {f.name: f for f in fields}.values():
-        column = batch.column(f.name) if f.name in batch.schema.names else None
-        if column is None or column.null_count == len(column):
+        column = columns[f.name]
+        if column.null_count == len(column):
             continue
         home = frozenset(homes[f.name])
         if home not in strangers:

@@ -102,7 +102,8 @@ class Table:
             named = [(f.name, f) for f in layout.of(kind)] + [(f"{f.name} (not on {kind})", f) for f in others]
             for name, f in named:
                 odd = mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
-                odd[np.isin(rows, wrong.get(f.name, []))] = False
+                told = [g.name for g in layout.of(kind) if g.sign == f.name] if f.type == "sign" else [f.name]
+                odd[np.isin(rows, [row for n in told for row in wrong.get(n, [])])] = False
                 if n := int(odd.sum()):
                     self.uncanonical[name] += n
 
