@@ -243,6 +243,19 @@ def test_a_blank_total_says_zero_and_one_that_cannot_be_read_is_told_once(kind: 
     assert told("R|07|x", "E|0x|x") == [("not_a_number", "sum", 2)]
 
 
+@pytest.mark.parametrize("encoding", ["iso8859-1", "utf-8", "cp278"])
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_a_text_with_a_nul_in_it_is_found_and_is_none(kind: str, encoding: str) -> None:
+    step, more = (5, {"length": 8}) if kind == "fixed" else (2, {"separator": ";"})
+    layout = formats.make(kind=kind, fields={"a": [1, 4, "text"], "b": [step, 4, "text"]}, **more)
+    data = "".join(f"{a}{'' if kind == 'fixed' else ';'}{b}\n" for a, b in (("Åsab", "abcd"), ("a\0åd", "bcde")))
+    data = data.replace("Å", "A").replace("å", "a") if encoding == "utf-8" else data
+    coded = data.encode(encoding).replace(b"\x15", b"\x25") if encoding == "cp278" else data.encode(encoding)
+    rows, findings, _ = formats.parse(layout, coded, encoding)
+    assert [(f.rule, f.record, f.field, f.byte) for f in findings] == [("control_character", 2, "a", "00")]
+    assert [(r["a"] is None, r["b"]) for r in rows] == [(False, "abcd"), (True, "bcde")]
+
+
 def test_what_a_letter_becomes_is_declared_and_counted() -> None:
     from slussen.records.codepages import replacements
 

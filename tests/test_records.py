@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import time
 from decimal import Decimal
 from functools import cache
 
@@ -353,3 +354,49 @@ def test_tagged_files_are_none_of_the_mainframes() -> None:
             list(Parsed(io.BytesIO(utfil()), layouts.load("navet_utfil"), encoding, "lf", Findings()))
         with pytest.raises(CallError, match="convert it"):
             b"".join(Rendered([], layouts.load("navet_utfil"), encoding, "lf", Findings()))
+
+
+# --- converting, where much is wrong
+
+
+@pytest.mark.parametrize("what", ["no UTF-8", "letters that the target lacks"])
+def test_a_megabyte_of_nothing_but_faults_is_converted_at_once(what: str) -> None:
+    random = np.random.default_rng(5)
+    if what == "no UTF-8":
+        data = random.integers(0x80, 0x100, 1_000_000, np.uint8).tobytes()
+    else:
+        data = "".join(map(chr, random.integers(0x4E00, 0x9F00, 330_000).tolist())).encode()
+    findings, began = Findings(), time.process_time()
+    made = b"".join(Converted(io.BytesIO(data), "utf-8", "cp1252", findings))
+    assert time.process_time() - began < 3
+    assert len(findings.kept) == findings.limit
+    wrong = "undefined_byte" if what == "no UTF-8" else "unmappable"
+    assert findings.counts[wrong] > 300_000
+    assert set(made) <= set(b"?") | {b for b in range(256) if what == "no UTF-8"}
+
+
+def test_faults_of_both_kinds_are_found_where_they_stand() -> None:
+    data = "é€".encode() + b"\xe2\x82" + "x漢–".encode() + b"\xff" + "ﬁ字".encode()
+    for target in ("cp1252", "iso8859-1"):
+        findings = Findings()
+        b"".join(Converted(io.BytesIO(data), "utf-8", target, findings))
+        found = sorted((f.offset, f.rule) for f in findings if f.rule != "wrong_encoding")
+        wanted = [
+            (5, "undefined_byte"),
+            (8, "unmappable"),
+            (14, "undefined_byte"),
+            (15, "unmappable"),
+            (18, "unmappable"),
+        ]
+        if target == "iso8859-1":
+            wanted += [(2, "unmappable"), (11, "unmappable")]
+        assert found == sorted(wanted)
+
+
+@pytest.mark.parametrize("target", ["cp1252", "utf-8", "cp500", "cp278", "cp1143"])
+def test_a_byte_that_becomes_anothers_of_the_same_letter_is_counted(target: str) -> None:
+    data = b"\xc1\x15\xc2\x25\x15"
+    converted = Converted(io.BytesIO(data), "cp278", target, Findings())
+    made = b"".join(converted)
+    assert dict(converted.replaced) == ({} if target in ("cp278", "cp1143") else {"byte 15": 2})
+    assert (made == data) == (target in ("cp278", "cp1143"))

@@ -88,7 +88,7 @@ def doc(
                 output.mkdir(parents=True, exist_ok=True)
                 (output / f"{found.name}.md").write_text(page(found), encoding="utf-8")
             except OSError as error:
-                raise CallError(f"{output}: {error.strerror}: name a folder for the pages") from None
+                raise CallError(f"{output}: {error.strerror}: name a folder") from None
             typer.echo(output / f"{found.name}.md")
 
 
