@@ -192,7 +192,7 @@ def test_a_total_that_its_field_has_no_room_for_is_refused() -> None:
     }, totals={"end.sum": {"sum": "row.n"}})  # fmt: skip
     rows = [{"record_type": "row", "k": "R", "n": 60_000}] * 2
     _, findings = formats.render(layout, rows, "iso8859-1")
-    assert [(f.rule, f.field, f.record) for f in findings] == [("overflow", "sum", 3)]
+    assert [(f.rule, f.field, f.record, f.offset) for f in findings] == [("overflow", "sum", 3, None)]
     _, findings, _ = formats.parse(layout, b"R60000\nR60000\nE20000\n", "iso8859-1")
     assert [(f.rule, f.field) for f in findings] == [("control_total", "sum")]
     assert "120,000" in str(next(iter(findings)))

@@ -45,6 +45,7 @@ SPECS = {
     "code": spec("text", 1, values=("J", "N")),
     "codes": spec("text", 2, values={"AV": "avliden", "Ä": "änka", "A": "annat"}),
     "boolean": spec("boolean", 1, values=("J", "N")),
+    "time wider zeros": spec("time", 9, form="hhmmss", empty="zeros"),
     "integer": spec("integer", 9),
     "integer one": spec("integer", 1),
     "integer 18": spec("integer", 18),

@@ -649,3 +649,23 @@ def test_a_redefinition_within_a_redefinition_stands_in_its_own_record_type() ->
     )
     told = {name: [*spec["fields"]] for name, spec in yaml.safe_load(text)["records"].items()}
     assert told == {"r": ["a", "e"], "r_b": ["c", "e"], "r_d": ["d", "filler_1", "e"]}
+
+
+def test_pages_that_cannot_be_written_are_said_so_in_a_line(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here already")
+    for there in (tmp_path / "file", Path("/proc/nowhere")):
+        ran = run("layout", "doc", "a02", "-o", there)
+        assert (ran.code, ran.err.count("\n"), "name a folder" in ran.err) == (2, 1, True), ran.err
+
+
+def test_the_sign_of_a_number_that_cannot_be_read_is_not_said_to_read_well(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    ran = run("parse", spoiled(file, (202 + 96, b"-"), (202 + 100, b"x")), "-l", "a02", "--json", "-o", tmp_path / "t")
+    told = json.loads(ran.err)
+    assert (ran.code, "not_a_number" in told["counts"], told["uncanonical"]) == (1, True, {})
+
+
+def test_peek_shows_the_first_record_that_is_wrong_whatever_was_found_first(run: Any, tmp_path: Path) -> None:
+    file = written("agresso_lg04", tmp_path)
+    bad = spoiled(file, (0, b"0"))  # the first header reads as a text line, and what follows it has none
+    assert run("peek", bad, "-l", "agresso_lg04", "--json").json["record"] == 1
