@@ -164,7 +164,7 @@ def run(inputs: int, seed: int) -> Counter[str]:
         else:
             data = mutated(data, random)
         if random.random() < 0.1:
-            encoding = random.choice(NAMES)
+            encoding = random.choice([n for n in NAMES if layout.kind != "tagged" or not codepage(n).ebcdic])
         try:
             ended[check(layout, data, encoding, frame)] += 1
             if n % 10 == 0:

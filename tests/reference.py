@@ -103,7 +103,7 @@ def read(f: FieldSpec, cell: bytes, encoding: str) -> tuple[Any, set[str]]:
         return said.get(text), rules
     if f.codes and not empty and text not in f.codes:
         rules.add("not_in_code_list")
-    return (None if empty else text), rules
+    return (None if empty or "\0" in text else text), rules
 
 
 PATTERNS = {

@@ -53,6 +53,8 @@ BROKEN: list[tuple[str, Callable[[bytes], bytes], dict[str, Any]]] = [
     ("a record is missing", lambda d: d[: 3 * LINE] + d[4 * LINE :], {"control_total": (20, 19 * LINE + 2, None)}),
     ("an amount is another", lambda d: at(d, 3 * LINE + 97, b"99999999999999"),
      {"control_total": (21, 20 * LINE + 12, None)}),
+    ("a total is blank", lambda d: at(d, 20 * LINE + 12, b" " * 17), {"control_total": (21, 20 * LINE + 12, None)}),
+    ("a total is zeros", lambda d: at(d, 20 * LINE + 12, b"0" * 17), {"control_total": (21, 20 * LINE + 12, None)}),
     ("no sign", lambda d: at(d, 4 * LINE + 96, b"?"), {"sign": (5, 4 * LINE + 96, "3f")}),
     ("no date", lambda d: at(d, 4 * LINE + 80, b"20260230"), {"not_a_date": (5, 4 * LINE + 80, None)}),
     ("no number", lambda d: at(d, 4 * LINE + 33, b"12 34"), {"not_a_number": (5, 4 * LINE + 33, None)}),
@@ -190,7 +192,7 @@ def test_a_total_that_its_field_has_no_room_for_is_refused() -> None:
     }, totals={"end.sum": {"sum": "row.n"}})  # fmt: skip
     rows = [{"record_type": "row", "k": "R", "n": 60_000}] * 2
     _, findings = formats.render(layout, rows, "iso8859-1")
-    assert [(f.rule, f.field, f.record) for f in findings] == [("overflow", "sum", 3)]
+    assert [(f.rule, f.field, f.record, f.offset) for f in findings] == [("overflow", "sum", 3, None)]
     _, findings, _ = formats.parse(layout, b"R60000\nR60000\nE20000\n", "iso8859-1")
     assert [(f.rule, f.field) for f in findings] == [("control_total", "sum")]
     assert "120,000" in str(next(iter(findings)))
@@ -220,6 +222,40 @@ def test_hash_totals_and_totals_of_groups() -> None:
     assert ("out_of_order", 1) in [(f.rule, f.record) for f in findings]
 
 
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_a_blank_total_says_zero_and_one_that_cannot_be_read_is_told_once(kind: str) -> None:
+    step, more = (3, {"length": 4}) if kind == "fixed" else (2, {"separator": ";"})
+    layout = formats.make(kind=kind, records={
+        "row": {"when": {"k": "R"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"],
+                                               "x": [step + 1, 1, "text"]}},
+        "end": {"when": {"k": "E"}, "place": "last",
+                "fields": {"k": [1, 1, "text"], "sum": [2, 2, "integer"], "x": [step + 1, 1, "text"]}},
+    }, totals={"end.sum": {"sum": "row.n"}}, **more)  # fmt: skip
+
+    def told(*lines: str) -> list[tuple[str, str, int | None]]:
+        data = "".join(f"{line}\n" for line in lines).replace("|", "" if kind == "fixed" else ";")
+        return [(f.rule, f.field, f.record) for f in formats.parse(layout, data.encode(), "iso8859-1")[1]]
+
+    blank = "  " if kind == "fixed" else ""
+    assert told("R|07|x", "E|07|x") == []
+    assert told("R|00|x", f"E|{blank}|x") == []
+    assert told("R|07|x", f"E|{blank}|x") == [("control_total", "sum", 2)]
+    assert told("R|07|x", "E|0x|x") == [("not_a_number", "sum", 2)]
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-1", "utf-8", "cp278"])
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_a_text_with_a_nul_in_it_is_found_and_is_none(kind: str, encoding: str) -> None:
+    step, more = (5, {"length": 8}) if kind == "fixed" else (2, {"separator": ";"})
+    layout = formats.make(kind=kind, fields={"a": [1, 4, "text"], "b": [step, 4, "text"]}, **more)
+    data = "".join(f"{a}{'' if kind == 'fixed' else ';'}{b}\n" for a, b in (("Åsab", "abcd"), ("a\0åd", "bcde")))
+    data = data.replace("Å", "A").replace("å", "a") if encoding == "utf-8" else data
+    coded = data.encode(encoding).replace(b"\x15", b"\x25") if encoding == "cp278" else data.encode(encoding)
+    rows, findings, _ = formats.parse(layout, coded, encoding)
+    assert [(f.rule, f.record, f.field, f.byte) for f in findings] == [("control_character", 2, "a", "00")]
+    assert [(r["a"] is None, r["b"]) for r in rows] == [(False, "abcd"), (True, "bcde")]
+
+
 def test_what_a_letter_becomes_is_declared_and_counted() -> None:
     from slussen.records.codepages import replacements
 
@@ -245,3 +281,22 @@ def test_what_a_letter_becomes_is_declared_and_counted() -> None:
             assert {f.message for f in findings} == {"character U+FB01 does not exist in cp437"}
             assert out.totals["replaced.namn"] == 1
             assert b"Simek" in data
+
+
+def test_findings_are_told_in_the_files_order() -> None:
+    layout = formats.make(length=3, records={
+        "z": {"when": {"k": "Z"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+        "h": {"when": {"k": "H"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}},
+    })  # fmt: skip
+    _, findings, _ = formats.parse(layout, b"A01\nZ01\nA0x\nZ01\nH01\nAxx\n", "iso8859-1")
+    assert [f.record for f in findings] == [1, 2, 3, 3, 4, 6]
+
+
+def test_what_is_wrong_with_records_to_be_written_has_no_place_in_a_file_yet() -> None:
+    layout = formats.make(length=3, records={
+        "h": {"when": {"k": "H"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}},
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "n": [2, 2, "integer"]}, "under": "h"},
+    })  # fmt: skip
+    _, findings = formats.render(layout, [{"record_type": "a", "k": "A", "n": 1}], "iso8859-1")
+    assert [(f.rule, f.record, f.offset) for f in findings] == [("out_of_order", 1, None)]

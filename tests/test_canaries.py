@@ -14,9 +14,16 @@ from slussen import settings
 from slussen.canaries import CONTACT, EVERYTHING, MOST, Canaries, Scan
 from slussen.errors import CallError
 from slussen.keys import keyed
+from slussen.records.codepages import NAMES, UNDEFINED, codepage
 
-ENCODINGS = ("iso8859-1", "cp1252", "cp278", "cp437")
+ENCODINGS = (*NAMES, "pc8")
 PEOPLE = Canaries.load().people
+
+
+def coded(text: str, encoding: str) -> bytes:
+    """A text in the encoding, without what that lacks (SEN 850200 C has no commercial at)."""
+    page = codepage(encoding)
+    return text.encode() if page.wide else bytes(int(b) for c in text if (b := page.bytes[ord(c)]) != UNDEFINED)
 
 
 def scan(policy: str, encoding: str) -> Scan:
@@ -35,9 +42,9 @@ def test_every_form_of_every_canary_is_found_in_every_encoding_and_across_chunks
     for person in PEOPLE:
         for form in EVERYTHING:
             value = person[form].upper() if upper else person[form]
-            expected.append((form, len(text)))
+            expected.append((form, len(coded(text, encoding))))
             text += f"{value}  yq Q19"
-    content = text.encode(encoding)
+    content = coded(text, encoding)
     for policy, forms in (("block", EVERYTHING), ("mask", CONTACT)):
         search = scan(policy, encoding)
         for at in range(0, len(content), cut):

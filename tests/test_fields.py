@@ -45,6 +45,7 @@ SPECS = {
     "code": spec("text", 1, values=("J", "N")),
     "codes": spec("text", 2, values={"AV": "avliden", "Ä": "änka", "A": "annat"}),
     "boolean": spec("boolean", 1, values=("J", "N")),
+    "time wider zeros": spec("time", 9, form="hhmmss", empty="zeros"),
     "integer": spec("integer", 9),
     "integer one": spec("integer", 1),
     "integer 18": spec("integer", 18),
@@ -212,6 +213,17 @@ def test_a_column_is_written_as_the_reference_writes_its_values(name: str, encod
     assert refused < len(values)
     for row, rule in broken:
         assert rule in rules[row], values[row]
+
+
+@pytest.mark.parametrize("sign", ["leading", "trailing", "none"])
+@pytest.mark.parametrize("text", ["-", "+", "- ", " -", "-  ", "  -"])
+def test_a_sign_alone_is_no_number(sign: str, text: str) -> None:
+    if sign == "trailing" and len(text) < 2:
+        text += " "
+    f, data = spec("integer", len(text), sign=sign), text.encode()
+    there = Cells.of((f,), np.frombuffer(data, np.uint8).reshape(1, -1))
+    column = cells.read(there, codepage("iso8859-1"), lambda _: data)
+    assert ([x.rule for x in column.faults], column.values.null_count) == (["not_a_number"], 1)
 
 
 def test_plain_bytes_are_a_translation_that_can_be_undone() -> None:

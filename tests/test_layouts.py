@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pyarrow as pa
 import pytest
+import yaml
 
 from slussen import settings
 from slussen.errors import CallError, Findings
@@ -100,6 +103,13 @@ def test_fields_stand_where_the_publication_has_them(name: str) -> None:
 
 def test_fixed_layouts_are_as_long_as_published() -> None:
     assert {n: layouts.load(n).length for n in NAMES if layouts.load(n).kind == "fixed"} == LENGTHS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_editors_find_nothing_wrong_with_a_layout(name: str) -> None:
+    schema = json.loads((settings.FORMATS / "schema.json").read_text(encoding="utf-8"))
+    layout = yaml.safe_load((settings.FORMATS / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert [e.message for e in jsonschema.Draft7Validator(schema).iter_errors(layout)] == []
 
 
 def test_the_schema_for_editors_is_the_notations() -> None:
@@ -244,6 +254,14 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
         (("[5, 8, text]", "[6, 8, text]"), "small.yaml:14: name starts at 6, but 5 is next"),
         (("length: 12", "length: 13"), "the fields end at 12, the record at 13"),
         (("[5, 8, text]", "[5, 8, txt]"), "small.yaml:14:"),
+        (("[5, 8, text]", "[5, 8, text, {required: true, required: false}]"), "small.yaml:14: required is there twice"),
+        (("[1, 4, integer]", "[1, 4, integer, {fill: '5'}]"), "small.yaml:13: number is filled up with 5, which would"),
+        (("[1, 4, integer]", "[1, 4, integer, {fill: '-'}]"), "filled up with -, which would be part of it"),
+        (
+            ("[5, 8, text]", "[5, 8, group, {personal: true, fields: {x: [1, 8, text]}}]"),
+            "name is a group: personal",
+        ),
+        (("K: {}", "K: " + "[" * 3000), "small.yaml:1: nested too deeply"),
         (("[5, 8, text]", "[5, 8, text, {truncat: true}]"), "small.yaml:14:"),
         (("status: assumed", "status: guessed"), "small.yaml:4:"),
         (("format: small", "format: other"), "the format is called other"),
@@ -274,6 +292,11 @@ def test_a_field_that_is_widened_and_one_that_is_added_change_everything_with_no
         (("number: [1, 4", "byte_offset: [1, 4"), "a name of the engine's own"),
         (("number: [1, 4", "group_no: [1, 4"), "a name of the engine's own"),
         (("number: [1, 4", "raw: [1, 4"), "a name of the engine's own"),
+        (("number: [1, 4", "number: ['#A', 4"), "small.yaml:13: number is at #A, which is no place"),
+        (("[5, 8, text]", "['#A', 8, group, {fields: {x: [1, 8, text]}}]"), "name is at #A, which is no place"),
+        (("K: {}", "K: {when: {number: x}}"), "small.yaml:10: known by x, which number doesn't hold: it is a whole"),
+        (("K: {}", "K: {when: {number: '12345'}}"), "known by 12345, which number has no room for"),
+        (("K: {}", "K: {when: {name: €}}"), "not in Latin-1"),
     ],
 )
 def test_a_wrong_layout_is_refused_with_file_line_and_reason(
@@ -283,6 +306,82 @@ def test_a_wrong_layout_is_refused_with_file_line_and_reason(
     with pytest.raises(CallError) as caught:
         layouts.load("small")
     assert complaint in str(caught.value)
+
+
+DELIMITED = """format: parted
+title: Columns between semicolons
+version: 1
+status: assumed
+source: made up for this test, to be changed in it
+kind: delimited
+usual: {encoding: iso8859-1, frame: lf}
+separator: ";"
+records:
+  K: {}
+fields:
+  number: [1, 4, integer]
+  name:   [2, 8, text]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("[2, 8, text]", "[3, 8, text]"), "parted.yaml:13: name starts at 3, but 2 is next"),
+        (("[2, 8, text]", "['#A', 8, text]"), "parted.yaml:13: name is at #A, which is no place"),
+        (("[1, 4, integer]", "[1, 4, text, {times: 2}]"), "parted.yaml:13: name starts at 2, but 3 is next"),
+        (("[1, 4, integer]", "[1, 4, integer, {sign: name}]"), "parted.yaml:12: number has its sign in another field"),
+        (("[1, 4, integer]", "[1, 4, integer, {sign: overpunched}]"), "in its last digit, which only numbers of fixed"),
+        (("[2, 8, text]", "[2, 1, sign]"), "only numbers of fixed records have"),
+        (("[2, 8, text]", '[2, 8, text, {quoted: true}]\nquote: ""'), "always in quotes, of which the layout has none"),
+        (('separator: ";"', "separator: §"), "parted.yaml:8: separator must be letters that every encoding has"),
+        (('separator: ";"', 'separator: ";"\nquote: ";"'), "parted.yaml:9: quote and separator are the same"),
+        (('separator: ";"', 'separator: ";"\nnothing: "–"'), "parted.yaml:9: nothing must be letters"),
+        (("K: {}", "K: {section: A}\n  L: {when: {name: B}}"), "each has one of its own"),
+        (("K: {}", "K: {section: A}\n  L: {section: A}"), "each has one of its own"),
+        (("K: {}", "K: {when: {name: A}}\n  L: {}\nheader_row: true"), "several record types"),
+    ],
+)
+def test_a_wrong_delimited_layout_is_refused_with_file_line_and_reason(
+    formats: Path, change: tuple[str, str], complaint: str
+) -> None:
+    (formats / "parted.yaml").write_text(DELIMITED.replace(*change), encoding="utf-8")
+    with pytest.raises(CallError) as caught:
+        layouts.load("parted")
+    assert complaint in str(caught.value)
+
+
+CONSTANT = SMALL.replace("number: [1, 4, integer]", "number: [1, 4, const, {value: B}]")
+KNOWN = SMALL.replace("K: {}", "K: {when: {number: '12'}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (CONSTANT.replace("K: {}", "K: {when: {number: A}}"), "small.yaml:10: known by A, which number doesn't hold"),
+        (KNOWN.replace("integer", "time, {form: hhmm}"), "small.yaml:10: known by 12, which number is not told by"),
+        (KNOWN.replace("integer", "integer, {usage: packed}"), "known by 12, which number is not told by"),
+        (SMALL.replace("length: 12", "length: 24\ntotals: {K.name: {hash: K.name}}").replace("8, text", "20, digits"),
+         "K.name has more than the 18 digits that can be added up"),
+    ],
+)  # fmt: skip
+def test_a_layout_whose_records_could_never_be_known_or_added_up_is_refused(
+    formats: Path, text: str, complaint: str
+) -> None:
+    (formats / "small.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(CallError) as caught:
+        layouts.load("small")
+    assert complaint in str(caught.value)
+
+
+def test_terms_are_neither_repeated_nor_groups() -> None:
+    with pytest.raises(Exception, match="repeated or a group, which no term of a tagged layout is"):
+        making.make(kind="tagged", count="r", fields={"a": ["01001", 5, "text", {"times": 2}]})
+
+
+def test_a_tagged_layout_says_between_which_lines_its_data_are() -> None:
+    with pytest.raises(Exception, match="between which two lines its data are"):
+        making.make(kind="tagged", count="r", fields={"a": ["01001", 5, "text"]})
 
 
 def test_an_unknown_layout_names_those_that_there_are() -> None:

@@ -82,7 +82,17 @@ def test_totals_of_eighteen_digits_are_told_to_the_last(run: Any, tmp_path: Path
     lines = written("a02", tmp_path, n=3).read_bytes().split(b"\r\n")
     lines[-2] = lines[-2][:11] + b" 90071992547409931" + lines[-2][29:]
     ran = run("parse", file(tmp_path, b"\r\n".join(lines)), "-l", "a02", "-o", tmp_path / "o")
-    assert "summa_belopp says 900,719,925,474,099.31" in ran.err
+    assert "summa_belopp doesn't agree: the file has" in ran.err, "its place is where a post has a person"
+    assert "409931" not in ran.err + run("peek", tmp_path / "f", "-l", "a02").out
+    layout = formats.make(
+        length=20, totals={"z.s": {"sum": "d.n"}},
+        records={
+            "d": {"when": {"k": "D"}, "fields": {"k": [1, 1, "text"], "n": [2, 19, "decimal", {"decimals": 2}]}},
+            "z": {"when": {"k": "Z"}, "fields": {"k": [1, 1, "text"], "s": [2, 19, "decimal", {"decimals": 2}]}},
+        },
+    )  # fmt: skip
+    _, findings, _ = formats.parse(layout, b"D0000000000000000001\nZ0090071992547409931\n", "cp1252")
+    assert [f.message for f in findings] == ["s says 900,719,925,474,099.31, the file has 0.01"]
 
 
 def test_the_likely_encoding_is_told_first_however_much_is_wrong(run: Any, tmp_path: Path) -> None:
@@ -226,6 +236,63 @@ def test_a_delimited_record_is_shown_with_its_personal_fields_hidden(run: Any, t
     broken = run("peek", file(tmp_path, data.replace(b";9;", b";9;;")), "-l", "ergo")
     assert "1234" not in broken.out, "of a record that cannot be divided nothing is known to be nobody's"
     assert "1234" in run("peek", file(tmp_path, data.replace(b";9;", b";9;;")), "-l", "ergo", "--reveal").out
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#UP 01012\tTolvan", "#UP 01012Tolvan", "01012 Tolvan", "Tolvan", "#Tolvan", "#UP Tolvan", "#UP 01004Tolvan",
+     "#UP 01999 Tolvan", "#PNRTolvan"],
+)  # fmt: skip
+def test_of_a_line_that_is_not_as_it_should_be_nothing_is_shown_that_may_be_a_persons(
+    run: Any, tmp_path: Path, line: str
+) -> None:
+    whole = written("navet_utfil", tmp_path, n=4).read_text("cp1252")
+    bad = file(tmp_path, whole.replace("#POST_SLUT", f"{line}\n#POST_SLUT", 1).encode("cp1252"))
+    for more in ((), ("--json",)):
+        out = run("peek", bad, "-l", "navet_utfil", "--record", 1, *more).out
+        assert "#POST_START" in out or b"#POST_START".hex() in out
+        for secret in ("Tolvan", b"Tolvan".hex()):
+            assert secret not in out
+
+
+def test_a_record_that_is_taken_for_another_type_shows_nobody(run: Any, tmp_path: Path) -> None:
+    layout = layouts.load("agresso_lg04")
+    head = {"record_type": "H", "apar_name": "TOLVAN T", "address": "LUFTGATAN 3", "ext_ord_ref": "191212121212",
+            "batch_id": "B", "client": "ST", "order_id": 1, "trans_type": "42", "voucher_type": "KF",
+            "line_no": 0}  # fmt: skip
+    data, findings = formats.render(layout, [head], "iso8859-1")
+    assert not findings
+    taken = file(tmp_path, b"0" + data[1:])
+    for more in ((), ("--json",)):
+        ran = run("peek", taken, "-l", "agresso_lg04", "--record", 1, *more)
+        for secret in ("TOLVAN", "LUFTGATAN", "19121212"):
+            assert secret not in ran.out
+            assert secret.encode().hex() not in ran.out
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_post_that_is_taken_for_the_trailer_shows_nobody_and_no_finding_tells_of_it(
+    run: Any, tmp_path: Path, n: int
+) -> None:
+    lines = written("a02", tmp_path, n=4).read_bytes().split(b"\r\n")
+    post = b"90" + b"000000000191212121212".ljust(len(lines[1]) - 2)
+    bad = file(tmp_path, b"\r\n".join([*lines[:n], post, *lines[n + 1 : n + 1], b""]))
+    for words in (("parse", bad, "-o", tmp_path / "o"), ("peek", bad, "--record", n + 1)):
+        for more in ((), ("--json",)):
+            ran = run(*words, "-l", "a02", *more)
+            assert ran.code == 1
+            for secret in ("1212121", "12,121", b"1212121".hex()):
+                assert secret not in ran.out + ran.err, words
+
+
+def test_what_stands_where_no_field_is_is_not_shown(run: Any, tmp_path: Path) -> None:
+    lines = written("a02", tmp_path, n=4).read_bytes().split(b"\r\n")
+    gap = next(f for f in layouts.load("a02").of("header") if f.type == "filler" and f.length > 12)
+    at = int(gap.at) - 1
+    lines[0] = lines[0][:at] + b"191212121212" + lines[0][at + 12 :]
+    ran = run("peek", file(tmp_path, b"\r\n".join(lines)), "-l", "a02", "--record", 1)
+    assert "999999999999" in ran.out
+    assert "1212121" not in ran.out
 
 
 def test_a_quote_that_is_never_closed_is_shown_with_its_line_only(run: Any, tmp_path: Path) -> None:

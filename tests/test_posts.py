@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from slussen.errors import CallError
 from slussen.records import layout as layouts
+from slussen.records.codepages import EBCDIC
 from tests import formats
 
 LAYOUT = layouts.load("navet_utfil")
@@ -72,6 +74,14 @@ def test_a_term_that_few_posts_have_stands_in_its_own() -> None:
         (ONE + "#UP 01014 Berg\n" + SHUT, 1, [("twice", "efternamn", 4)]),
         (ONE + "hello\n" + SHUT, 1, [("unexpected_line", "", 4)]),
         (ONE + "#UP 010\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 01012Tolvan\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 01012\tTolvan\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 010129 Tolvan\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 010990Tolvan\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 02000x\n" + SHUT, 1, [("unexpected_line", "", 4)]),
+        (ONE + "#UP 01012\n" + SHUT, 1, []),
+        (ONE + "#UP 01012 \n" + SHUT, 1, []),
+        (ONE + "#UP 01099 x\n" + SHUT, 1, []),
         (ONE + "#DAG_START 20260101\n" + SHUT, 1, []),
         (ONE + "\n" + SHUT, 1, []),
         (ONE + SHUT.replace("\n", "  \n"), 1, []),
@@ -97,9 +107,20 @@ def test_a_terms_value_is_the_last_of_two_and_a_dollar_is_nothing() -> None:
     assert (rows[0]["efternamn"], rows[0]["fornamn"]) == ("Berg", None)
 
 
-def test_a_groups_term_outside_of_its_group_is_nobodys() -> None:
-    rows, found = read(ONE + "#UP 02003 B\n" + RELATION + SHUT)
-    assert not found
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (ONE + "#UP 02003 B\n" + RELATION + SHUT, ("relationstyp", 4)),
+        (ONE + RELATION.replace("02003 B", "01003 J") + SHUT, ("sekretessmarkering", 6)),
+        (ONE + RELATION.replace("02003 B", "03001 SE") + SHUT, ("medborgarskap_land", 6)),
+    ],
+)
+def test_a_term_outside_of_its_group_is_nobodys_and_told(data: str, wanted: tuple[str, int]) -> None:
+    rows, found = read(data)
+    assert found == [("unexpected_line", *wanted)]
+    assert all(r.get("sekretessmarkering") is None for r in rows)
+    rows, found = read(ONE + RELATION + "#UP 04000\n#UP 01003 J\n#UP 02003 X\n#UP 04999\n" + SHUT)
+    assert not found, "what is passed over is"
     assert [r["relationstyp"] for r in rows if r["record_type"] == "relation"] == ["B"]
     assert all(r.get("relationstyp") is None for r in rows if r["record_type"] == "person")
 
@@ -196,3 +217,20 @@ def test_a_file_without_an_end_to_its_data_ends_at_its_last_byte_and_a_post_with
     _, findings, _ = formats.parse(LAYOUT, endless.encode("cp1252"), "cp1252")
     (found,) = [f for f in findings if "a post of more than" in f.message]
     assert found.offset == len(HEAD + ONE + SHUT)
+
+
+@pytest.mark.parametrize("encoding", EBCDIC)
+@pytest.mark.parametrize("name", ["navet_utfil", "navet_infil"])
+def test_tagged_files_are_not_read_or_written_in_ebcdic(name: str, encoding: str) -> None:
+    for do in (
+        lambda: formats.parse(layouts.load(name), b"", encoding),
+        lambda: formats.render(layouts.load(name), [], encoding),
+    ):
+        with pytest.raises(CallError, match=f"not read or written in {encoding}"):
+            do()
+
+
+@pytest.mark.parametrize("name", ["navet_utfil", "navet_infil"])
+def test_an_empty_file_is_empty_and_no_more(name: str) -> None:
+    _, findings, _ = formats.parse(layouts.load(name), b"", "cp1252")
+    assert [(f.rule, f.offset) for f in findings] == [("empty_file", 0)]

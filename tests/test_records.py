@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import time
 from decimal import Decimal
 from functools import cache
 
@@ -315,3 +316,87 @@ def test_the_largest_number_that_a_field_holds_fits_and_the_next_does_not(sign: 
         batch = one("agresso_lg04", **common, value_1=Decimal(sign * value).scaleb(-2))
         b"".join(Rendered([batch], layouts.load("agresso_lg04"), "iso8859-1", "lf", findings))
         assert [f.rule for f in findings if f.rule != "out_of_order"] == rules  # an item that comes after no header
+
+
+# --- terms where they don't belong, and values that are not parted from them
+
+
+def utfil(*lines: bytes) -> bytes:
+    head = b"#INFO_START\n#FILTYP UTFIL\n#INFO_SLUT\n#DATA_START\n#POST_START\n#UP 01001 198911222399\n"
+    tail = b"#POST_SLUT\n#DATA_SLUT\n#AVST_START\n#ANTAL_POSTER 1\n#AVST_SLUT\n#FIL_SLUT\n"
+    return head + b"".join(line + b"\n" for line in lines) + tail
+
+
+@pytest.mark.parametrize("line", [b"#UP 01012Tolvan", b"#UP 01012\tTolvan", b"#UP 010129 x", b"#UP 99999x"])
+def test_a_value_that_is_not_parted_from_its_code_is_found(line: bytes) -> None:
+    _, _, findings = parse(utfil(b"#UP 01014 Tolvansson", line))
+    found = [(f.rule, f.record, f.column) for f in findings if f.rule != "wrong_encoding"]
+    assert found == [("unexpected_line", 1, 10)]
+    assert not parse(utfil(b"#UP 01014 Tolvansson", b"#UP 01012"))[2]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"#UP 02000", b"#UP 02005 198911222399", b"#UP 01003 J", b"#UP 02999"),
+        (b"#UP 02000", b"#UP 01001 198911222399", b"#UP 02999"),
+        (b"#UP 02005 198911222399",),
+    ],
+)
+def test_a_term_that_its_group_does_not_have_is_found(lines: tuple[bytes, ...]) -> None:
+    _, _, findings = parse(utfil(*lines))
+    assert "unexpected_line" in {f.rule for f in findings}, list(map(str, findings))
+
+
+def test_tagged_files_are_none_of_the_mainframes() -> None:
+    for encoding in ("cp278", "cp500"):
+        with pytest.raises(CallError, match="convert it"):
+            list(Parsed(io.BytesIO(utfil()), layouts.load("navet_utfil"), encoding, "lf", Findings()))
+        with pytest.raises(CallError, match="convert it"):
+            b"".join(Rendered([], layouts.load("navet_utfil"), encoding, "lf", Findings()))
+
+
+# --- converting, where much is wrong
+
+
+@pytest.mark.parametrize("what", ["no UTF-8", "letters that the target lacks"])
+def test_a_megabyte_of_nothing_but_faults_is_converted_at_once(what: str) -> None:
+    random = np.random.default_rng(5)
+    if what == "no UTF-8":
+        data = random.integers(0x80, 0x100, 1_000_000, np.uint8).tobytes()
+    else:
+        data = "".join(map(chr, random.integers(0x4E00, 0x9F00, 330_000).tolist())).encode()
+    findings, began = Findings(), time.process_time()
+    made = b"".join(Converted(io.BytesIO(data), "utf-8", "cp1252", findings))
+    assert time.process_time() - began < 3
+    assert len(findings.kept) == findings.limit
+    wrong = "undefined_byte" if what == "no UTF-8" else "unmappable"
+    assert findings.counts[wrong] > 300_000
+    assert set(made) <= set(b"?") | {b for b in range(256) if what == "no UTF-8"}
+
+
+def test_faults_of_both_kinds_are_found_where_they_stand() -> None:
+    data = "é€".encode() + b"\xe2\x82" + "x漢–".encode() + b"\xff" + "ﬁ字".encode()
+    for target in ("cp1252", "iso8859-1"):
+        findings = Findings()
+        b"".join(Converted(io.BytesIO(data), "utf-8", target, findings))
+        found = sorted((f.offset, f.rule) for f in findings if f.rule != "wrong_encoding")
+        wanted = [
+            (5, "undefined_byte"),
+            (8, "unmappable"),
+            (14, "undefined_byte"),
+            (15, "unmappable"),
+            (18, "unmappable"),
+        ]
+        if target == "iso8859-1":
+            wanted += [(2, "unmappable"), (11, "unmappable")]
+        assert found == sorted(wanted)
+
+
+@pytest.mark.parametrize("target", ["cp1252", "utf-8", "cp500", "cp278", "cp1143"])
+def test_a_byte_that_becomes_anothers_of_the_same_letter_is_counted(target: str) -> None:
+    data = b"\xc1\x15\xc2\x25\x15"
+    converted = Converted(io.BytesIO(data), "cp278", target, Findings())
+    made = b"".join(converted)
+    assert dict(converted.replaced) == ({} if target in ("cp278", "cp1143") else {"byte 15": 2})
+    assert (made == data) == (target in ("cp278", "cp1143"))

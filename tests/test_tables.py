@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from slussen.errors import CallError
 from slussen.tools import tables
@@ -293,8 +297,17 @@ def test_a_directory_is_called_one(run: Any, tmp_path: Path) -> None:
         ("t.parquet", b"", "no sound parquet"),
         ("t.csv", b"kind,name\nH,abc\nH,abc,def\n", "row 3: 3 columns where the first line has 2"),
         ("t.csv", b"kind,name\nH,abc\nH,\xe5bc\n", "row 3: it is not UTF-8"),
-        ("t.csv", b"kind,kind\nH,abc\n", "there twice: kind"),
-        ("t.jsonl", b'{"kind": "H"}\n{"kind": "H", "name": "\xe5"}\n', "line 2: byte e5 at 24 is no UTF-8"),
+        ("t.csv", b'kind,name\nH,"abc\n', "line 2: a quote that is not closed"),
+        ("t.csv", b'kind,name\nH,"a\nb"\nH,"abc"d\n', "line 4: a quote that is not closed, or stands in the middle"),
+        ("t.csv", b'kind,name\nH,a"bc\n', "line 2: a quote that"),
+        ("t.jsonl", b'{"kind": "H", "name": "abc", "kind": "D"}\n', "line 1 has a field twice"),
+        ("t.jsonl", b'{"kind": "H", "name": ["abc"]}\n', "line 1 has a value within another"),
+        ("t.jsonl", b'{"kind": "H", "name": NaN}\n', "line 1 has NaN, which JSON has not"),
+        (
+            "t.jsonl",
+            b'{"record_type": "H", "kind": "H"}\n{"kind": "H", "name": "\xe5"}\n',
+            "line 2 has byte e5 at 24",
+        ),
         ("t.jsonl", b'{"kind": "H", "name": "\\ud800"}\n', "line 1 has half a letter"),
         ("t.jsonl", b"[" * 100_000, "line 1 is no JSON"),
     ],
@@ -303,10 +316,110 @@ def test_what_is_no_table_is_told_in_a_line(run: Any, tmp_path: Path, name: str,
     (tmp_path / name).write_bytes(data)
     (tmp_path / "gap.yaml").write_text(GAP)
     ran = run("render", tmp_path / name, "-l", tmp_path / "gap.yaml", "-o", tmp_path / "out")
-    assert ran.code == 2
+    assert ran.code == 1
     assert says in ran.err
-    assert ran.err.count("\n") == 1
+    assert ran.err.count("\n") == 2
     assert "abc" not in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_other_columns_is_no_table_of_the_layouts(run: Any, tmp_path: Path) -> None:
+    by = layout(tmp_path, GAP)
+    for data, says in ((b"kind,kind\nH,abc\n", "there twice: kind"), (b"kind,other\nH,abc\n", "doesn't have: other")):
+        (tmp_path / "t.csv").write_bytes(data)
+        ran = run("render", tmp_path / "t.csv", "-l", by, "-o", tmp_path / "out")
+        assert (ran.code, says in ran.err, ran.err.count("\n")) == (2, True, 1)
+
+
+# --- values that are none
+
+TYPED = """format: typed
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: delimited
+usual: {encoding: cp1252, frame: lf}
+separator: ";"
+records:
+  r: {}
+fields:
+  i: [1, 19, integer, {empty: spaces}]
+  d: [2, 9, decimal, {decimals: 2, empty: spaces}]
+  dt: [3, 8, date]
+  t: [4, 6, time]
+  ts: [5, 14, timestamp]
+  b: [6, 1, boolean, {values: [J, "N"]}]
+  x: [7, 20, text]
+"""
+GOOD = {
+    "i": ["5", "-7", "007", "9223372036854775807"], "d": ["12.34", "-1.5", "1.500", "1e2", "1e-2", ".5"],
+    "dt": ["2024-02-29"], "t": ["23:59:59", "00:00:00"],
+    "ts": ["2024-02-29T23:59:59", "2024-02-29 23:59:59", "2024-02-29"], "b": ["true", "false"], "x": ["0x10", "NaN"],
+}  # fmt: skip
+BAD = {
+    "i": ["0x10", " 5", "1.5", "1e3", "9223372036854775808", "5.0"], "d": ["12.345", "0x1", "NaN", "99999999999999999"],
+    "dt": ["2024-02-30", "20240229", "2024-02-29T10:00:00"], "t": ["23:59:60", "24:00:00", "1:02:03", "10:00:00.5"],
+    "ts": ["2024-02-29T10:00:00Z", "2024-02-29T10:00:00.5", "2024-02-29T24:00:00", "2024-02-29T10:00:60"],
+    "b": ["yes", "2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_all_values_of_a_table_that_are_none_of_their_fields_are_found(run: Any, tmp_path: Path, kind: str) -> None:
+    by, table = layout(tmp_path, TYPED), tmp_path / f"t.{kind}"
+
+    def render(rows: list[tuple[str, str]]) -> Any:
+        if kind == "jsonl":
+            table.write_text("".join(json.dumps({name: value}) + "\n" for name, value in rows))
+        else:
+            names = list(GOOD)
+            lines = [",".join(value if n == name else "" for n in names) for name, value in rows]
+            table.write_text("\n".join([",".join(names), *lines]) + "\n")
+        return run("render", table, "-l", by, "-o", tmp_path / "out", "--json")
+
+    ran = render([(name, value) for name, values in GOOD.items() for value in values])
+    assert (ran.code, ran.json["findings"]) == (0, [])
+    bad = [(name, value) for name, values in BAD.items() for value in values]
+    ran = render([("x", "fine"), *bad])
+    told = sorted((f["record"], f["field"]) for f in ran.json["findings"])
+    assert (ran.code, told) == (1, [(k, name) for k, (name, _) in enumerate(bad, 2)])
+    assert not [value for _, value in bad if len(value) > 3 and value in ran.out]
+
+
+def test_numbers_of_json_are_read_as_they_are_written(run: Any, tmp_path: Path) -> None:
+    by, table = layout(tmp_path, TYPED), tmp_path / "t.jsonl"
+    table.write_text(
+        '{"i": 5, "d": 12.34, "b": true}\n{"d": 1.0000000000000000000001}\n{"i": 5.0}\nbroken\n{"i": 1e1}\n'
+    )
+    found = run("render", table, "-l", by, "-o", tmp_path / "out", "--json").json["findings"]
+    told = sorted((f.get("record", 0), f.get("field", ""), f["rule"]) for f in found)
+    assert told == [(0, "", "table"), (2, "d", "not_a_number"), (3, "i", "not_a_number"), (5, "i", "not_a_number")]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wrong"),
+    [
+        ("d", pa.array([12.34, 12.345, 1.005, 5.0, None]), [2, 3]),
+        ("i", pa.array([5.0, 5.5, None]), [2]),
+        ("i", pa.array([Decimal("5"), Decimal("-7")], pa.decimal128(9, 0)), []),
+        ("d", pa.array([Decimal("1.2300"), Decimal("1.2340")]), [2]),
+        ("dt", pa.array(["2024-01-02", "2024-01-02 23:59"]).cast(pa.timestamp("us")), [2]),
+        ("dt", pa.array([20240101], pa.int32()), [1]),
+        ("t", pa.array([3_600_000_000, 3_600_500_000], pa.time64("us")), [2]),
+        ("ts", pa.array([dt.datetime(2024, 1, 2, tzinfo=dt.UTC)], pa.timestamp("s", "UTC")), [1]),
+        ("ts", pa.array([0], pa.int64()), [1]),
+        ("x", pa.array([["a"], None]), [1]),
+        ("x", pa.array(["a", "b"]).dictionary_encode(), []),
+    ],
+)
+def test_a_parquet_column_of_another_type_is_read_exactly_or_not_at_all(
+    run: Any, tmp_path: Path, name: str, values: pa.Array, wrong: list[int]
+) -> None:
+    by, table = layout(tmp_path, TYPED), tmp_path / "t.parquet"
+    parquet.write_table(pa.table({name: values}), table)
+    ran = run("render", table, "-l", by, "-o", tmp_path / "out", "--json")
+    assert [(f["record"], f["field"]) for f in ran.json["findings"]] == [(n, name) for n in wrong]
 
 
 def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> None:
@@ -314,3 +427,85 @@ def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> No
     ran = run("render", tmp_path / "t.jsonl", "-l", layout(tmp_path, BLOCKS), "-o", tmp_path / "out", "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"record_type": 3})
     assert not (tmp_path / "out").exists()
+
+
+# --- delimited records' own lines
+
+LINES_OF = """format: lines_of
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: delimited
+usual: {encoding: cp1252, frame: lf}
+separator: ";"
+records:
+  r: {}
+fields:
+  a: [1, 20, text]
+  b: [2, 20, text, {personal: true}]
+"""
+WITHIN = 'Åsa;"x\ny"\nb;"y;""z"\nc;\n'
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """In EBCDIC a line ends with 25."""
+    return text.encode(encoding).replace(b"\x15", b"\x25") if encoding == "cp278" else text.encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp437", "cp278"])
+def test_delimited_records_keep_their_own_bytes_in_any_encoding(run: Any, tmp_path: Path, encoding: str) -> None:
+    by, file, table, back = layout(tmp_path, LINES_OF), tmp_path / "file", tmp_path / "t.jsonl", tmp_path / "back"
+    file.write_bytes(encoded(WITHIN, encoding))
+    ran = run("parse", file, "-l", by, "-e", encoding, "--raw", "-o", table)
+    assert (ran.code, "nothing is wrong" in ran.err, "canonical" in ran.err) == (0, True, False), ran.err
+    own = [bytes.fromhex(json.loads(line)["raw"]) for line in table.read_text().splitlines()]
+    assert own == [encoded(line, encoding) for line in ('Åsa;"x\ny"', 'b;"y;""z"', "c;")]
+    assert run("render", table, "-l", by, "-e", encoding, "-o", back).code == 0
+    assert back.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        (lambda r: r.update(b="other"), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c\nd;e".hex()), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c\n".hex()), {"raw": 1}),
+        (lambda r: r.update(raw=b"b;c;d".hex()), {"field_count": 1}),
+        (lambda r: r.update(raw=b'b;"y;""z"'.hex()), {}),
+        (lambda r: (r.pop("a"), r.pop("b")), {}),
+    ],
+)
+def test_a_delimited_row_says_what_its_kept_bytes_say(
+    run: Any, tmp_path: Path, change: Any, rules: dict[str, int]
+) -> None:
+    by, file, table = layout(tmp_path, LINES_OF), tmp_path / "file", tmp_path / "t.jsonl"
+    file.write_bytes(encoded(WITHIN, "cp1252"))
+    assert run("parse", file, "-l", by, "--raw", "-o", table).code == 0
+    changed(table, lambda rows: change(rows[1]))
+    ran = run("render", table, "-l", by, "-o", tmp_path / "back", "--json")
+    assert (ran.code, ran.json["counts"]) == (1 if rules else 0, rules), ran.err
+    assert all(f["record"] == 2 for f in ran.json["findings"])
+
+
+def test_kept_lines_stand_in_their_sections_and_without_the_line_of_names(run: Any, tmp_path: Path) -> None:
+    for name in ("novaschem", "statistics"):
+        file, table = written(name, tmp_path), tmp_path / "t.jsonl"
+        assert run("parse", file, "-l", name, "--raw", "-o", table).code == 0
+        ran = run("render", table, "-l", name, "-o", tmp_path / "back")
+        assert ran.code == 0, ran.err
+        assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_a_value_that_its_record_type_has_no_field_for_is_refused(run: Any, tmp_path: Path) -> None:
+    by = layout(tmp_path, GAP)
+    rows = [
+        {"record_type": "H", "kind": "H", "name": "abc", "rest": "xyz"},
+        {"record_type": "D", "kind": "D", "amount": "12"},
+        {"record_type": "D", "kind": "D", "name": "abc", "amount": "12"},
+        {"record_type": "H", "kind": "H", "amount": "12"},
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in rows))
+    ran = run("render", tmp_path / "t.jsonl", "-l", by, "-o", tmp_path / "out", "--json")
+    told = [(f["rule"], f["record"], f["field"]) for f in ran.json["findings"]]
+    assert (ran.code, told) == (1, [("no_field", 3, "name"), ("no_field", 4, "amount")])

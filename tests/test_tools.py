@@ -98,6 +98,83 @@ def test_peek_shows_a_record_of_every_layout_and_proposes_it(run: Any, tmp_path:
     assert (name, usual.frame) in [(p["layout"], p["frame"]) for p in best]
 
 
+PARTED = """format: parted
+title: Made up
+version: 1
+status: assumed
+source: made up for a test
+kind: delimited
+usual: {encoding: cp1252, frame: lf}
+separator: ";"
+records:
+  r: {}
+fields:
+  a: [1, 20, text]
+  b: [2, 20, text, {personal: true}]
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp278", "cp437"])
+def test_peek_hides_delimited_personal_data_in_any_encoding(run: Any, tmp_path: Path, encoding: str) -> None:
+    by, file = tmp_path / "parted.yaml", tmp_path / "file"
+    by.write_text(PARTED)
+    file.write_bytes('Å;"Tolv;an"\nxyz;Tolvan\n'.encode(encoding).replace(b"\x15", b"\x25"))
+    for record, shown in ((1, "Å;·xxxx·xx·"), (2, "xyz;xxxxxx")):
+        ran = run("peek", file, "-l", by, "-e", encoding, "--record", record)
+        assert (ran.code, "Tolv" in ran.out) == (0, False)
+        assert shown in ran.out.replace("Å·;", "Å;"), ran.out
+        told = run("peek", file, "-l", by, "-e", encoding, "--record", record, "--json").json
+        assert "Tolv".encode(encoding).hex() not in told["hex"]
+        assert told["length"] == len(('Å;"Tolv;an"', "xyz;Tolvan")[record - 1].encode(encoding))
+
+
+def test_peek_hides_all_of_a_line_whose_quotes_are_wrong(run: Any, tmp_path: Path) -> None:
+    by, file = tmp_path / "parted.yaml", tmp_path / "file"
+    by.write_text(PARTED)
+    file.write_bytes(b'x;y\nx"y;Tolvan";z\n"x;Tolvan')
+    for record in (2, 3):
+        ran = run("peek", file, "-l", by, "--record", record)
+        assert (ran.code, "Tolv" in ran.out) == (1, False), ran.out
+
+
+@pytest.mark.parametrize("line", ["#UP 01012\tTolvan", "#UP 01012Tolvan", "#UP 01012 Tolvan", "Tolvan", "#PNRTolvan"])
+def test_peek_hides_what_stands_after_a_code_however_it_is_parted_from_it(run: Any, tmp_path: Path, line: str) -> None:
+    file = written("navet_utfil", tmp_path)
+    data = file.read_bytes().replace(b"#POST_START\n", b"#POST_START\n" + line.encode() + b"\n", 1)
+    bad = file.with_name("bad.txt")
+    bad.write_bytes(data)
+    for words in ((), ("--json",)):
+        ran = run("peek", bad, "-l", "navet_utfil", "--record", 1, *words)
+        assert ("olvan" in ran.out, b"Tolvan".hex() in ran.out) == (False, False)
+
+
+def test_peek_hides_what_may_be_personal_on_the_type_that_a_record_isnt_taken_for(run: Any, tmp_path: Path) -> None:
+    file = written("agresso_lg04", tmp_path)
+    row = file.read_bytes()[:1905].decode("latin-1")
+    names = [f for f in layouts.load("agresso_lg04").of("H") if f.private and f.type == "text"]
+    there = [w for f in names if len(w := row[int(f.at) - 1 : int(f.at) - 1 + f.length].strip()) > 3]
+    assert there
+    bad = spoiled(file, (0, b"0"))  # a header that reads as a text line
+    for words in ((), ("--json",)):
+        out = run("peek", bad, "-l", "agresso_lg04", "--record", 1, *words).out
+        assert not [w for w in there if w in out or w.encode("latin-1").hex() in out]
+
+
+def test_neither_a_filler_nor_a_record_taken_for_a_trailer_tells_of_a_person(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    number = file.read_bytes()[202 + 19 : 202 + 31].decode()
+    filler = spoiled(file, (202 + 180, b"191212121212"))
+    for words in ((), ("--json",)):
+        ran = run("peek", filler, "-l", "a02", "--record", 2, *words)
+        assert ("191212121212" in ran.out, b"191212121212".hex() in ran.out) == (False, False)
+    trailer = spoiled(file, (202, b"90"))
+    for command in (("peek", "--record", "2"), ("peek", "--record", "2", "--json"), ("parse", "--json"), ("parse",)):
+        ran = run(command[0], trailer, "-l", "a02", *command[1:])
+        told = ran.err if command[0] == "parse" else ran.out
+        assert ran.code == 1
+        assert not [w for w in (number, number[3:], f"{int(number[:-1]):,}"[4:]) if w in told], told
+
+
 def test_peek_says_when_there_is_no_such_record_file_layout_or_encoding(run: Any, cs15: Path) -> None:
     for words, what in (
         (("peek", cs15, "-l", "agresso_cs15", "--record", 31), "has 30 records"),
@@ -158,6 +235,26 @@ def test_parse_writes_to_standard_output_and_counts_what_is_not_canonical(run: A
     assert (tmp_path / "back").read_bytes() == other.read_bytes(), "--raw keeps the bytes"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "count"),
+    [
+        ("#POST_START\n", "#POST_START\n\n", 1),
+        ("#POST_START\n", "#POST_START\n#UP 01099 x\n#UP 01099\n", 2),
+        ("#POST_SLUT\n", "#POST_SLUT \n", 1),
+        ("#FIL_SLUT\n", "#FIL_SLUT", 1),
+        ("#FIL_SLUT\n", "#FIL_SLUT\n\n\n", 2),
+        ("", "", 0),
+    ],
+)
+def test_lines_that_would_be_written_otherwise_are_counted_and_not_those_after_them(
+    run: Any, tmp_path: Path, old: str, new: str, count: int
+) -> None:
+    file = written("navet_utfil", tmp_path, n=9)
+    file.write_text(file.read_text("cp1252").replace(old, new, 1), "cp1252", newline="")
+    told = json.loads(run("parse", file, "-l", "navet_utfil", "-o", tmp_path / "o", "--json").err)
+    assert told["uncanonical"] == ({"(lines)": count} if count else {})
+
+
 def test_parse_with_findings_ends_with_1_and_a_call_with_2(run: Any, cs15: Path) -> None:
     bad = spoiled(cs15, (16 * LINE + 30, b"\x81"), (3 * LINE + 142, b"X"))
     ran = run("parse", bad, "-l", "agresso_cs15", "-q")
@@ -182,7 +279,7 @@ def test_render_writes_nothing_when_anything_does_not_fit(run: Any, tmp_path: Pa
     assert "shoe_size" in run("render", table, "-l", "agresso_cs15", "-o", out).err
     table.write_text("{no json\n")
     ran = run("render", table, "-l", "agresso_cs15", "-o", out)
-    assert (ran.code, "line 1" in ran.err) == (2, True)
+    assert (ran.code, "line 1" in ran.err) == (1, True)
 
 
 # --- convert
@@ -287,9 +384,35 @@ def test_a_layouts_page_has_every_field_and_its_drawing_is_as_long_as_the_record
             assert length == layout.length_of(record_type)
 
 
+def test_a_layouts_page_says_what_decides_the_bytes() -> None:
+    rules = {
+        "a": [1, 6, "date", {"century": 30}], "b": [7, 5, "integer", {"plus": True, "empty": "spaces"}],
+        "c": [12, 5, "decimal", {"align": "left", "sign": "d", "decimals": 1}], "d": [17, 1, "sign"],
+        "e": [18, 3, "text", {"fill": "*", "relative": True}],
+    }  # fmt: skip
+    page = document.page(formats.make(length=20, fields=rules))
+    for words in ("YY below 30 is 20YY", "a plus where a minus would be; nothing is blank",
+                  "1 decimals; sign in `d`; left-aligned", "filled up with `*`", "somebody else"):  # fmt: skip
+        assert words in page
+    fields = {"a": [1, 5, "integer"], "b": [2, 3, "text"]}
+    page = document.page(formats.make(kind="delimited", separator=";", nothing="NULL", header_row=True, fields=fields))
+    for words in ('| Quotes | `"`', "| Nothing | `NULL` |", "names the fields", "written with zeros to 5 digits"):
+        assert words in page
+
+
 def test_layout_doc_writes_a_page_each(run: Any, tmp_path: Path) -> None:
     assert run("layout", "doc", "-o", tmp_path / "pages").code == 0
     assert sorted(p.stem for p in (tmp_path / "pages").iterdir()) == layouts.names()
+
+
+def test_pages_that_cannot_be_written_are_the_callers_fault(run: Any, tmp_path: Path) -> None:
+    there = tmp_path / "a.txt"
+    there.write_text("")
+    for folder in (there, there / "b", Path("/proc/x")):
+        ran = run("layout", "doc", "a02", "-o", folder)
+        assert ran.code == 2
+        assert str(folder) in ran.err
+        assert "Traceback" not in ran.err
 
 
 def test_layout_impact_tells_what_a_change_does_to_a_payload(run: Any, tmp_path: Path, cs15: Path) -> None:
@@ -526,3 +649,23 @@ def test_a_redefinition_within_a_redefinition_stands_in_its_own_record_type() ->
     )
     told = {name: [*spec["fields"]] for name, spec in yaml.safe_load(text)["records"].items()}
     assert told == {"r": ["a", "e"], "r_b": ["c", "e"], "r_d": ["d", "filler_1", "e"]}
+
+
+def test_pages_that_cannot_be_written_are_said_so_in_a_line(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here already")
+    for there in (tmp_path / "file", Path("/proc/nowhere")):
+        ran = run("layout", "doc", "a02", "-o", there)
+        assert (ran.code, ran.err.count("\n"), "name a folder" in ran.err) == (2, 1, True), ran.err
+
+
+def test_the_sign_of_a_number_that_cannot_be_read_is_not_said_to_read_well(run: Any, tmp_path: Path) -> None:
+    file = written("a02", tmp_path)
+    ran = run("parse", spoiled(file, (202 + 96, b"-"), (202 + 100, b"x")), "-l", "a02", "--json", "-o", tmp_path / "t")
+    told = json.loads(ran.err)
+    assert (ran.code, "not_a_number" in told["counts"], told["uncanonical"]) == (1, True, {})
+
+
+def test_peek_shows_the_first_record_that_is_wrong_whatever_was_found_first(run: Any, tmp_path: Path) -> None:
+    file = written("agresso_lg04", tmp_path)
+    bad = spoiled(file, (0, b"0"))  # the first header reads as a text line, and what follows it has none
+    assert run("peek", bad, "-l", "agresso_lg04", "--json").json["record"] == 1

@@ -246,3 +246,12 @@ def test_a_line_break_in_quotes_is_part_of_its_value_and_written_so(frame: str) 
         assert [f.rule for f in findings] == ["control_character"]
         bad = data.replace("Ängsvägen 1\nuppgång B".encode("cp1252"), odd.encode(), 1)
         assert [f.rule for f in formats.parse(layout, bad, "cp1252", frame)[1]] == ["control_character"]
+
+
+@pytest.mark.parametrize("encoding", ["sen850200b", "sen850200c"])
+def test_seven_bit_swedish_that_is_declared_utf_8_is_told(encoding: str) -> None:
+    text = "Åsa Öberg, Ängsvägen 3, Årsta\nPär Åkesson, Öland\n" * 20
+    found = verdict(reference.encode(text, encoding), "utf-8")
+    assert found is not None
+    assert found.likely in ("sen850200b", "sen850200c")
+    assert verdict(text.encode(), "utf-8") is None

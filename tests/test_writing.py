@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from slussen.errors import Findings
+from slussen.errors import CallError, Findings
 from slussen.records.codepages import Replacements
 from slussen.records.render import Rendered
 from tests import formats
@@ -150,3 +150,68 @@ def test_a_sign_where_the_layout_has_it() -> None:
     ):
         line = [1, 5, "integer", rules]
         assert (one(line, -12)[0], one(line, 12)[0]) == (minus, plus), rules
+
+
+# --- what is written is read as what it was
+
+
+@pytest.mark.parametrize(
+    ("field", "when"),
+    [
+        (["n", [1, 2, "text"]], "B"),
+        (["n", [1, 2, "text", {"align": "right"}]], "B"),
+        (["n", [1, 2, "text", {"fill": "*"}]], "B"),
+        (["n", [1, 2, "integer"]], "5"),
+        (["n", [1, 2, "integer", {"align": "left", "fill": " "}]], "5"),
+        (["n", [1, 3, "digits"]], "007"),
+        (["n", [1, 2, "text"]], "é"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["iso8859-1", "cp278", "utf-8"])
+def test_a_record_is_known_by_its_field_as_the_field_is_written(field: Any, when: str, encoding: str) -> None:
+    name, line = field
+    layout = formats.make(
+        length=line[1] + 5, records={"x": {"when": {name: when}}, "rest": {}},
+        fields={name: line, "v": [line[1] + 1, 5, "text"]},
+    )  # fmt: skip
+    value: Any = int(when) if line[2] == "integer" else when
+    other: Any = 1 if line[2] == "integer" else "1"
+    rows = [{"record_type": "x", name: value, "v": "a"}, {"record_type": "rest", name: other, "v": "b"}]
+    data, refused = formats.render(layout, rows, encoding)
+    assert not refused
+    back, findings, _ = formats.parse(layout, data, encoding)
+    assert (formats.values(back), list(findings)) == (rows, [])
+
+
+def test_a_row_whose_fields_say_that_it_is_of_another_type_is_refused() -> None:
+    layout = formats.make(
+        length=3,
+        records={
+            "d": {"when": {"n": "A"}, "fields": {"n": [1, 1, "text"], "v": [2, 2, "text"]}},
+            "e": {"when": {"n": "B"}, "fields": {"n": [1, 1, "text"], "w": [2, 2, "text"]}},
+        },
+    )
+    kinds = [("d", "A"), ("d", "B"), ("e", "B"), ("e", None), ("e", "C")]
+    _, refused = formats.render(layout, [{"record_type": k, "n": n} for k, n in kinds], "cp278")
+    told = sorted((f.record or 0, f.rule, f.field, f.message.rsplit(" as ", 1)[1]) for f in refused)
+    assert told == [
+        (2, "record_type", "n", "a record e"),
+        (4, "record_type", "n", "of no type"),
+        (5, "record_type", "n", "of no type"),
+    ]
+
+
+def test_a_constant_is_written_in_the_encoding_or_not_at_all() -> None:
+    layout = formats.make(length=4, fields={"c": [1, 2, "const", {"value": "é"}], "v": [3, 2, "text"]})
+    row = {"record_type": "r", "v": "x"}
+    for encoding, data in (("utf-8", b"\xc3\xa9x \n"), ("iso8859-1", b"\xe9 x \n"), ("cp437", b"\x82 x \n")):
+        assert formats.render(layout, [row], encoding)[0] == data
+        back, findings, _ = formats.parse(layout, data, encoding)
+        assert (formats.values(back), list(findings)) == ([row], [])
+    with pytest.raises(CallError, match="sen850200b has no byte for 'é'"):
+        formats.render(layout, [row], "sen850200b")
+    with pytest.raises(CallError, match="sen850200b has no byte for 'é'"):
+        formats.parse(layout, b"e x \n", "sen850200b")
+    tight = formats.make(length=1, fields={"c": [1, 1, "const", {"value": "é"}]})
+    with pytest.raises(CallError, match="no room"):
+        formats.render(tight, [row], "utf-8")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from slussen import settings
 from slussen.errors import CallError
+from slussen.records.codepages import UNDEFINED, Codepage, codepage
 
 CONTACT = ("street", "phone", "email")
 EVERYTHING = ("personnr", "family_name", *CONTACT)
@@ -58,8 +59,7 @@ class Scan:
     """Feed it the chunks in order; ``hits`` are what it found, as written or in capitals."""
 
     def __init__(self, canaries: Canaries, forms: tuple[str, ...], encoding: str) -> None:
-        if encoding in ("cp278", "cp1143"):
-            import ebcdic  # noqa: F401 (registers the codecs)
+        page = codepage(encoding)
         self.hits: list[Hit] = []
         self._seen: set[tuple[str, int]] = set()
         self._values: list[tuple[str, tuple[bytes, ...]]] = []
@@ -68,9 +68,9 @@ class Scan:
             values = [p[form] for p in canaries.people]
             starts = [canaries.prefixes[form]] if form in canaries.prefixes else values
             prefixes += [change(s) for s in starts for change in (str, str.upper)]
-            whole = {change(v).encode(encoding, "ignore") for v in values for change in (str, str.upper)}
+            whole = {_coded(change(v), page) for v in values for change in (str, str.upper)}
             self._values.append((form, tuple(whole)))
-        self._words, self._table = _aligned({p.encode(encoding, "ignore") for p in prefixes})
+        self._words, self._table = _aligned({_coded(p, page) for p in prefixes})
         self._tail = b""
         self._read = 0
 
@@ -99,6 +99,11 @@ class Scan:
             if data.startswith(values, at) and (form, offset) not in self._seen and len(self.hits) < MOST:
                 self._seen.add((form, offset))
                 self.hits.append(Hit(form, offset, f"{data[at]:02x}"))
+
+
+def _coded(text: str, page: Codepage) -> bytes:
+    """A text in the encoding, without what the encoding lacks."""
+    return text.encode() if page.wide else bytes(b for c in text if (b := int(page.bytes[ord(c)])) != UNDEFINED)
 
 
 def _aligned(prefixes: Iterable[bytes]) -> tuple[dict[int, list[tuple[int, bytes]]], NDArray[np.bool_]]:

@@ -84,8 +84,11 @@ def doc(
         if output is None:
             typer.echo(page(found))
         else:
-            output.mkdir(parents=True, exist_ok=True)
-            (output / f"{found.name}.md").write_text(page(found), encoding="utf-8")
+            try:
+                output.mkdir(parents=True, exist_ok=True)
+                (output / f"{found.name}.md").write_text(page(found), encoding="utf-8")
+            except OSError as error:
+                raise CallError(f"{output}: {error.strerror}: name a folder") from None
             typer.echo(output / f"{found.name}.md")
 
 

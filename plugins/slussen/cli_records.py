@@ -243,13 +243,13 @@ def render(
     from slussen.records import layout as layouts
     from slussen.records.codepages import replacements
     from slussen.records.render import Rendered
-    from slussen.tools import tables
+    from slussen.tools import rows
 
     found = layouts.load(layout)
     usual = found.file.usual
     findings = Findings()
     rendered = Rendered(
-        tables.read(table, found), found, encoding or usual.encoding, frame or usual.frame, findings,
+        rows.read(table, found, findings), found, encoding or usual.encoding, frame or usual.frame, findings,
         replacements=replacements(replace),
     )  # fmt: skip
     with whole(output, findings) as out:

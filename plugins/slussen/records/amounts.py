@@ -40,7 +40,7 @@ def _number(f: FieldSpec, cells: Bytes, page: Codepage, raw: Callable[[int], byt
         faults = []
     digits = cells - np.uint8(ZERO)
     n, width = cells.shape
-    if f.sign == "leading" and (minus := digits[:, 0] == np.uint8(MINUS - ZERO + 256)).any():
+    if f.sign == "leading" and width > 1 and (minus := digits[:, 0] == np.uint8(MINUS - ZERO + 256)).any():
         # As it is written, a minus in the first place: no reason to look at single rows.
         digits[minus, 0] = 0
         negative = minus

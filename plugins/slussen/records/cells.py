@@ -64,12 +64,12 @@ def read_text(
     """A column of plain bytes, already trimmed, as text, digits or booleans; ``codes`` as these are when trimmed."""
     offsets, flat = offsets_of(column), flat_of(column)
     faults: list[Fault] = []
-    highest = int(flat.max(initial=0)) if not printable else 0
+    lowest, highest = (int(flat.min(initial=BLANK)), int(flat.max(initial=0))) if not printable else (BLANK, 0)
     if page.wide:
         column = _utf8(column, flat, offsets, faults)
     elif highest >= 0x80:
         column = _beyond_ascii(f, column, flat, offsets, page, raw, faults)
-    if not printable and (flat.min(initial=BLANK) < BLANK or (highest >= 0x7F and (flat == 0x7F).any())):
+    if lowest < BLANK or (highest >= 0x7F and (flat == 0x7F).any()):
         _faults_at(faults, "control_character", "a control character where there should be text", offsets,
                    np.flatnonzero((flat < BLANK) | (flat == 0x7F)))  # fmt: skip
     lengths = np.diff(offsets)
@@ -93,6 +93,10 @@ def read_text(
         if unknown.any():
             message = f"not one of {', '.join(f.codes)}"
             faults.append(Fault("not_in_code_list", message, np.flatnonzero(unknown)))
+    if lowest == 0:  # no database takes a NUL within a text
+        sound = np.ones(len(column), np.bool_)
+        sound[owners(offsets, np.flatnonzero(flat == 0))] = False
+        column = pc.if_else(pa.array(sound), column, None)
     return Column(column, empty if valid is not None else None, faults)
 
 

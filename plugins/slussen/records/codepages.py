@@ -93,8 +93,23 @@ class Codepage:
             object.__setattr__(self, name, value)
 
     def byte(self, letter: str) -> int:
-        """The byte of a letter that every encoding has."""
-        return int(self.bytes[ord(letter)])
+        """A letter's only byte.
+
+        Raises:
+            CallError: it has none, or more than one.
+        """
+        found = int(self.bytes[ord(letter)]) if ord(letter) < len(self.bytes) else UNDEFINED
+        if found == UNDEFINED:
+            raise CallError(f"{self.name} has no byte for {letter!r}, which the layout needs: declare another encoding")
+        return found
+
+    def spelled(self, words: str) -> Table:
+        """Words of the layout's own, of Latin-1's letters, as plain bytes.
+
+        Raises:
+            CallError: the encoding lacks a letter of them.
+        """
+        return words.encode() if self.wide else Table(self.home[self.byte(letter)] for letter in words)
 
     @cached_property
     def latin(self) -> bool:

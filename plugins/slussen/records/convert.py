@@ -6,21 +6,38 @@ never silently. From and to UTF-8 (with or without its byte order mark) likewise
 
 from __future__ import annotations
 
+import codecs
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slussen.errors import Finding, Findings
 from slussen.records.codepages import BOM, NOTHING, UNDEFINED, Replacements, codepage
 from slussen.records.detect import Sample
+from slussen.records.letters import Ints, Points
 from slussen.records.parallel import Hash
 
 CHUNK = 15 << 16  # at a whole megabyte the allocator fetches each chunk from the system anew: half as fast
 Chunk = bytes | bytearray
 ASK = "ask the sender which encoding the file is in"
 REPLACE = "declare a replacement for this endpoint, or have it changed at the source"
+
+
+NOTED = "slussen.noted"  # an error handler: what cannot be decoded becomes a question mark, and its place is kept
+_noted = threading.local()
+
+
+def _note(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    _noted.places.append((error.start, error.end))
+    return "?", error.end
+
+
+codecs.register_error(NOTED, _note)
 
 
 class Converted:
@@ -49,6 +66,8 @@ class Converted:
         self._sample = Sample(self.source.name)
         self._line, self._line_start = 1, 0
         self._feed = self.source.byte("\n")
+        self._wrong: list[tuple[int, int]] = []  # of the chunk in hand: what is no UTF-8
+        self._merged = self._no_way_back()
 
     @property
     def sha256(self) -> str:
@@ -78,7 +97,17 @@ class Converted:
         if self._source_hash is not None:
             self._source_hash.update(chunk)
         self._sample.feed(chunk)
+        for byte in self._merged:
+            if n := chunk.count(byte):
+                self.replaced[f"byte {byte:02x}"] += n
         return chunk
+
+    def _no_way_back(self) -> list[int]:
+        """Bytes that become another's of the same letter (EBCDIC's 15, a line end as 25 is): counted."""
+        letters = self.source.letters
+        there = np.flatnonzero((letters != UNDEFINED) & (np.arange(256) < (128 if self.source.wide else 256)))
+        other = there[self.source.bytes[letters[there]] != there]
+        return [b for b in other.tolist() if self.target.wide or letters[b] != self.target.letters[b]]
 
     # --- one byte for one
 
@@ -159,19 +188,10 @@ class Converted:
                     self._find(data, place, UNDEFINED)
                 points = np.where(points == UNDEFINED, ord("?"), points)
             return points.astype(np.uint16).tobytes().decode("utf-16-le")
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text = ""
-            at = 0
-            while at < len(data):
-                try:
-                    text += data[at:].decode("utf-8")
-                    break
-                except UnicodeDecodeError as error:
-                    self._find(data, at + error.start, UNDEFINED)
-                    text += data[at : at + error.start].decode("utf-8") + "?"
-                    at += error.end
+        _noted.places = self._wrong = []
+        text = data.decode("utf-8", NOTED)
+        for start, _ in self._wrong:
+            self._find(data, start, UNDEFINED)
         if "\ufeff" in text:
             self._add("bom", "a byte order mark in the middle of the text", data.find(BOM), "ef", ASK, data)
         return text
@@ -179,27 +199,37 @@ class Converted:
     def _encoded(self, data: bytes, text: str) -> bytes:
         if self.target.wide:
             return text.encode("utf-8")
-        for letter, instead in self._replace.items():
-            if letter in text:
-                self.replaced[letter] += text.count(letter)
-                text = text.replace(letter, instead)
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        coded = self.target.bytes[np.minimum(points, 0xFFFF)]
-        coded = np.where(points > 0xFFFE, UNDEFINED, coded)
+        points, coded = self._coded(text)
         if (lost := coded == UNDEFINED).any():
-            self._lacking(data, {chr(p) for p in points[lost].tolist()})
-            coded = np.where(lost, self.target.byte("?"), coded)
+            replaced = np.isin(points, [ord(letter) for letter in self._replace])
+            if (lacking := lost & ~replaced).any():
+                self._lacking(data, points, np.flatnonzero(lacking))
+            if replaced.any():
+                for letter, instead in self._replace.items():
+                    if letter in text:
+                        self.replaced[letter] += text.count(letter)
+                        text = text.replace(letter, instead)
+                points, coded = self._coded(text)
+            coded = np.where(coded == UNDEFINED, self.target.byte("?"), coded)
         return coded.astype(np.uint8).tobytes()
 
-    def _lacking(self, data: bytes, letters: set[str]) -> None:
-        """Every place in the source's own bytes where one of these stands."""
-        places = []
-        for letter in letters:
-            wanted, at = letter.encode("utf-8"), -1
-            while (at := data.find(wanted, at + 1)) >= 0:
-                places.append((at, letter))
-        for at, letter in sorted(places):
-            self._find(data, at, ord(letter))
+    def _coded(self, text: str) -> tuple[Points, NDArray[np.uint16]]:
+        """A text's letters, and the target's byte for each."""
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        coded = self.target.bytes[np.minimum(points, 0xFFFF)]
+        return points, np.where(points > 0xFFFE, np.uint16(UNDEFINED), coded)
+
+    def _lacking(self, data: bytes, points: Points, which: Ints) -> None:
+        """Findings for these of the letters, where they stand in the source's own bytes."""
+        block = np.frombuffer(data, np.uint8).copy()
+        for start, end in self._wrong:  # each has become one letter
+            block[start], block[start + 1 : end] = ord("?"), 0x80
+        starts = np.flatnonzero((block & 0xC0) != 0x80)
+        room = max(self.findings.limit - len(self.findings.kept), 0)
+        for k in which[:room].tolist():
+            self._find(data, int(starts[k]), int(points[k]))
+        if len(which) > room:
+            self.findings.count("unmappable", len(which) - room)
 
     # --- where
 

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import CallError, Finding, Findings
-from slussen.records.codepages import BOM, codepage
+from slussen.records.codepages import BOM
+from slussen.records.columns import Fault
 from slussen.records.frames import AGAIN, ENDS, EOF
+from slussen.records.known import marks_of, text_of
 from slussen.records.layout import Layout
-from slussen.records.letters import Bools, Bytes, Ints
-from slussen.records.lines import MARKED, marks
+from slussen.records.letters import Bools, Bytes, Ints, array
+from slussen.records.lines import MARKED, marks, spoken
+from slussen.records.posts import word
 from slussen.records.ragged import Located, Pieces
 from slussen.records.source import CHUNK, Source
 from slussen.records.structure import Kinds, Structure
@@ -35,15 +38,16 @@ class DelimitedReader:
     """Reads records of fields between separators, ended by LF or CRLF as the frame says.
 
     Raises:
-        CallError: another frame than these.
+        CallError: another frame than these, or an encoding in which its words cannot be said (``lines.spoken``).
     """
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         if frame not in ("", "lf", "crlf"):
             raise CallError(f"{layout.name} has records of any length, ended by lf or crlf: not {frame}")
         self.source, self.layout, self.findings = source, layout, findings
-        self.page = codepage(encoding)
+        self.page = spoken(layout, encoding)
         self.end = ENDS[frame or "lf"]
+        self.end_of_line = word(self.page, self.end.decode())
         self.feed = self.page.byte("\n") if not self.page.wide else 10
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
@@ -62,8 +66,15 @@ class DelimitedReader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for cut in self._cuts():
-            yield from self._block(cut)
+            for batch, kinds in self._block(cut):
+                self.structure.see(batch, self.findings, kinds)
+                yield batch
         self.structure.end(self.findings, self.source.bytes)
+
+    def read(self, lines: bytes) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
+        """Lines of records alone: their types and what is wrong in them, not what they are to other records."""
+        self._named = True
+        return self._block(_Cut(lines, 0))
 
     def _cuts(self) -> Iterator[_Cut]:
         """The file in blocks of whole records."""
@@ -100,7 +111,7 @@ class DelimitedReader:
         found = np.flatnonzero((block == self.feed) & outside)
         return int(found[-1]) + 1 if len(found) else 0
 
-    def _block(self, cut: _Cut) -> Iterator[pa.RecordBatch]:
+    def _block(self, cut: _Cut) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         block = np.frombuffer(cut.data, np.uint8)
         edges = (block == self._separator) | (block == self.feed)
         quotes = block == self._quote if self._quote >= 0 else np.zeros(len(block), np.bool_)
@@ -131,7 +142,15 @@ class DelimitedReader:
         closed = opened & (stops - starts >= 2) & (block[np.maximum(stops - 1, 0)] == self._quote)
         reached = np.concatenate(([0], np.cumsum(quotes)))
         within = reached[stops] - reached[starts]
-        wrong = np.flatnonzero((opened & (~closed | (within % 2 == 1))) | (~opened & (within > 0)))
+        odd = (opened & (~closed | (within % 2 == 1))) | (~opened & (within > 0))
+        # After every other quote a field is at its end, or one more stands for a quote in it.
+        after = np.flatnonzero(quotes)[1::2] + 1
+        ended = np.zeros(len(block) + 1, np.bool_)
+        ended[stops] = True
+        single = after[~ended[after]]
+        single = single[block[single] != self._quote]
+        odd[np.searchsorted(starts, single, "right") - 1] = True
+        wrong = np.flatnonzero(odd)
         lines = np.searchsorted(first, wrong, "right") - 1
         for piece, line in zip(wrong.tolist(), lines.tolist(), strict=True):
             column = int(starts[piece] - starts[first[line]]) + 1
@@ -169,7 +188,7 @@ class DelimitedReader:
     def _number(self, record_type: str) -> int:
         return list(self.layout.records).index(record_type) if record_type else -1
 
-    def _read(self, rows: _Rows, quoting: bool) -> Iterator[pa.RecordBatch]:
+    def _read(self, rows: _Rows, quoting: bool) -> Iterator[tuple[pa.RecordBatch, Kinds]]:
         n = len(rows.first)
         if n and rows.cut.at + len(rows.cut.data) == self.source.bytes and rows.only(n - 1, bytes([EOF])):
             rows, n = rows.but(slice(0, n - 1)), n - 1
@@ -197,15 +216,21 @@ class DelimitedReader:
             if back is not None:
                 back[which] = np.arange(len(which))
             for f in self.layout.of(record_type):
-                if not f.staged:
-                    continue
                 piece = rows.first[which] + int(f.at) - 1
                 taken = pieces.column(piece)
                 if quoting and self.layout.file.quote:
                     taken = pc.replace_substring(taken, self.layout.file.quote * 2, self.layout.file.quote)
                 if self.layout.file.nothing:
                     taken = pc.if_else(pc.equal(taken, self.layout.file.nothing), "", taken)
-                values = located.column(f, record_type, piece, numbers[which], line_starts[which].__getitem__, taken)
+                line_start = line_starts[which].__getitem__
+                if f.type == "const":
+                    other = pc.not_equal(taken, _scalar(self.page.spelled(f.constant(record_type))))
+                    fault = Fault("constant", "not the layout's constant", np.flatnonzero(np.asarray(other)))
+                    located.fault(f, record_type, fault, piece, numbers[which], line_start)
+                    continue
+                values = located.column(f, record_type, piece, numbers[which], line_start, taken)
+                if not f.staged:
+                    continue
                 if back is not None:
                     values = values.take(pa.array(back, mask=back < 0))
                     there = columns.get(f.name)
@@ -220,8 +245,7 @@ class DelimitedReader:
         )
         findings.kept.sort(key=lambda f: f.offset or 0)
         self.findings.merge(findings)
-        self.structure.see(batch, self.findings, kinds)
-        yield batch
+        yield batch, kinds
 
     def _kinds(self, rows: _Rows, pieces: Pieces, numbers: Ints, findings: Findings) -> Kinds:
         """The record type of each line, -1 for one that is none: of no type, or with another number of fields."""
@@ -229,13 +253,11 @@ class DelimitedReader:
         count = rows.last - rows.first + 1
         kinds: Kinds = np.full(n, -1, np.int64) if rows.kinds is None else rows.kinds
         if rows.kinds is None:
-            for kind, (name, spec) in enumerate(self.layout.records.items()):
+            for kind, name in enumerate(self.layout.records):
                 match = kinds < 0
-                for field_name, value in spec.when.items():
-                    f = self.layout.field(field_name, name)
-                    assert f is not None
+                for f, value in marks_of(self.layout, name):
                     piece = np.where(count >= int(f.at), rows.first + int(f.at) - 1, -1)
-                    match &= np.asarray(pc.equal(pieces.column(piece), value))
+                    match &= np.asarray(pc.equal(pieces.column(piece), _scalar(self.page.spelled(text_of(f, value)))))
                 kinds[match] = kind
         sizes = np.array([len(self.layout.of(r)) for r in self.layout.records])
         unknown = kinds < 0
@@ -310,6 +332,11 @@ class _Rows:
         kinds = None if self.kinds is None else self.kinds[keep]
         return _Rows(self.cut, self.block, self.starts, self.stops, self.first[keep], self.last[keep], self.ends,
                      self.returned[keep], kinds)  # fmt: skip
+
+
+def _scalar(plain: bytes) -> pa.Scalar:
+    """Plain bytes as a value to compare a column with: of Latin-1 they are no UTF-8."""
+    return array(np.array([0, len(plain)], np.int32), plain)[0]
 
 
 def _inside(quotes: Bools) -> Bools:

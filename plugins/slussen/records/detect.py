@@ -132,14 +132,18 @@ def _letters(data: bytes, counts: Counts, declared: str) -> Verdict | None:
     for name in LIKELY:
         if name == declared or (name in EBCDIC) != (declared in EBCDIC):
             continue
-        differ = (np.arange(256) >= 0x80 if wide else page.letters != codepage(name).letters) & (counts > 0)
+        # Of what is beyond ASCII all is read differently, whatever UTF-8 makes of it.
+        beyond = wide and name not in NATIONAL
+        differ = (np.arange(256) >= 0x80 if beyond else page.letters != codepage(name).letters) & (counts > 0)
         if not differ.any() or (name in NATIONAL and not _sum(counts, differ, name, OURS)):
             continue  # (an at sign, É in one of the 7-bit variants, stands in every address)
         n = int(counts[differ].sum())
         swedish = _sum(counts, differ, name, SWEDISH)
         if swedish < 0.7 * n or swedish / n <= score or _sum(counts, differ, name, LETTERS) < 0.95 * n:
             continue
-        if not wide and (_sum(counts, differ, declared, SWEDISH) > 0.2 * n or (n < FEW and _reads(data, differ, page))):
+        if not beyond and (
+            _sum(counts, differ, declared, SWEDISH) > 0.2 * n or (n < FEW and _reads(data, differ, page))
+        ):
             continue
         score = swedish / n
         high = bool((np.flatnonzero(differ) >= 0x80).all()) and name not in EBCDIC

@@ -18,6 +18,7 @@ from slussen.records.bare import BLANK, Bare
 from slussen.records.codepages import Codepage, codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import Block, Frames
+from slussen.records.known import Known, bytes_of
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, translated
 from slussen.records.notation import FieldSpec, arrow_type
@@ -47,6 +48,7 @@ class FixedReader:
         self.structure = Structure(layout)
         self.header: dict[str, str] = {}
         self.bare = Bare(layout, self.page)
+        self.known = Known(layout, self.page)
         self.groups = [
             (only, alike(sorted((f for f in layout.fields if f.only == only), key=lambda f: f.type != "sign")))
             for only in dict.fromkeys(f.only for f in layout.fields)
@@ -79,7 +81,7 @@ class _Block:
 
     def __init__(self, reader: FixedReader, block: Block) -> None:
         self.layout, self.page, self.block, self.groups = reader.layout, reader.page, block, reader.groups
-        self.bare = reader.bare
+        self.bare, self.known = reader.bare, reader.known
         self.findings = Findings(reader.findings.limit)
         self.faults: list[tuple[FieldSpec | None, Fault]] = []
         table = self.page.plain
@@ -131,24 +133,10 @@ class _Block:
     # --- which record type
 
     def _kinds(self) -> NDArray[np.int64]:
-        n = len(self.plain)
-        kinds = np.full(n, -1, np.int64)
-        for number, (name, spec) in enumerate(self.layout.records.items()):
-            match = kinds < 0
-            for field_name, value in spec.when.items():
-                f = self.layout.field(field_name, name)
-                assert f is not None
-                there = self._plain(f)
-                if value == "*":
-                    match &= (there != BLANK).any(axis=1)
-                else:
-                    wanted = np.frombuffer(value.encode("latin-1").ljust(f.length), np.uint8)
-                    match &= (there == wanted).all(axis=1)
-            kinds[match] = number
+        kinds = self.known.kinds(self.plain)
         if (unknown := kinds < 0).any():
             fault = Fault("record_type", "a record of no type that the layout has", np.flatnonzero(unknown), exact=True)
-            places = [self.layout.field(w, r) for r, spec in self.layout.records.items() for w in spec.when]
-            self.faults.append((places[0] if places else None, fault))
+            self.faults.append((self.known.places[0] if self.known.places else None, fault))
         lengths = np.array([self.layout.length_of(r) for r in self.layout.records])
         if self.layout.varies and (other := (kinds >= 0) & (lengths[kinds] != self.block.lengths)).any():
             for row in np.flatnonzero(other).tolist():
@@ -156,9 +144,6 @@ class _Block:
                 self.faults.append((None, Fault("record_length", message, np.array([row]))))
             kinds[other] = -1
         return kinds
-
-    def _plain(self, f: FieldSpec) -> Bytes:
-        return self.plain[:, int(f.at) - 1 : int(f.at) - 1 + f.length]
 
     # --- fields
 
@@ -199,7 +184,7 @@ class _Block:
             which = mine == number
             if (f.only and kind not in f.only) or not which.any():
                 continue
-            wanted = np.frombuffer(f.constant(kind).encode("latin-1").ljust(f.length), np.uint8)
+            wanted = np.frombuffer(bytes_of(f, f.constant(kind), self.page), np.uint8)
             wrong = which & (there != wanted).any(axis=1)
             if wrong.any():
                 found = np.flatnonzero(wrong)

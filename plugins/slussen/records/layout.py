@@ -20,6 +20,7 @@ from slussen.errors import CallError
 from slussen.records import forms
 from slussen.records.codepages import codepage
 from slussen.records.notation import (
+    LONGEST,
     MOMENTS,
     NUMBERS,
     RESERVED,
@@ -42,11 +43,11 @@ class Layout:
         self.title, self.version, self.status, self.source = file.title, file.version, file.status, file.source
         self.kind, self.length, self.records = file.kind, file.length, file.records
         self.fields: tuple[FieldSpec, ...] = tuple(
-            _spread(file.fields)
+            _spread(file.fields, file.kind, ("fields",))
             + [
                 f.model_copy(update={"only": (record_type,)})
                 for record_type, spec in file.records.items()
-                for f in _spread(spec.fields)
+                for f in _spread(spec.fields, file.kind, ("records", record_type, "fields"))
             ]
         )
         self._check()
@@ -92,6 +93,29 @@ class Layout:
     def counted(self) -> str:
         """The record type that is counted as a record; empty, when all are."""
         return self.file.count
+
+    def tells(self, f: FieldSpec) -> bool:
+        """May a person stand in this field: of its own, or because another record type has one in its place?
+
+        (A record that is taken for one of another type says that person's data in fields that are nobody's.)
+        """
+        if f.private or self.kind == "tagged":  # a term is known by its code, wherever it stands
+            return f.private
+        first, last = self._span(f)
+        return any(g.private and self._span(g)[0] < last and first < self._span(g)[1] for g in self.fields)
+
+    def _span(self, f: FieldSpec) -> tuple[int, int]:
+        """The bytes (fixed) or columns (delimited) that a field has, from the first to the one after its last."""
+        return int(f.at), int(f.at) + (f.length if self.kind == "fixed" else 1)
+
+    @cached_property
+    def words(self) -> str:
+        """What a tagged or delimited file has of its own beside its data: separators, keywords, names."""
+        file = self.file
+        of_records = [w for s in self.records.values() for w in (s.opens, s.closes, s.line, s.section)]
+        of_fields = [str(f.at) for f in self.fields] + [f.name for f in self.fields if file.header_row]
+        return "".join((file.separator, file.quote, file.nothing, file.prefix, file.end, *file.data, *file.keywords,
+                        *of_records, *of_fields))  # fmt: skip
 
     @property
     def person_field(self) -> str | None:
@@ -153,6 +177,8 @@ class Layout:
 
     def _check(self) -> None:
         file = self.file
+        if file.kind == "delimited":
+            self._delimited()
         own = [r for r, spec in self.records.items() if spec.fields]
         if own and file.fields:
             raise _Wrong(("fields",), f"either the layout has fields or its record types ({', '.join(own)}), not both")
@@ -168,7 +194,7 @@ class Layout:
             if same is not None and (not own or same.only == f.only):
                 raise _Wrong(where, f"there are two fields {f.name}")
         for record_type, spec in self.records.items():
-            if file.kind == "fixed":
+            if file.kind in ("fixed", "delimited"):
                 self._follow(record_type, bool(own))
             if missing := set(spec.when) - {f.name for f in self.of(record_type)}:
                 raise _Wrong(
@@ -187,13 +213,14 @@ class Layout:
     def _follow(self, record_type: str, own: bool) -> None:
         """Each field begins where the one before ended, and the last one ends the record."""
         following = 1
-        fields = self.of(record_type) if own else self.fields
+        fixed = self.kind == "fixed"
+        fields = self.of(record_type) if own or not fixed else self.fields
         where: tuple[str, ...] = ("records", record_type, "fields") if own else ("fields",)
         for f in fields:
             if f.at != following:
                 raise _Wrong((*where, f.name), f"{f.name} starts at {f.at}, but {following} is next")
-            following += f.length
-        if following - 1 != self.length_of(record_type):
+            following += f.length if fixed else 1
+        if fixed and following - 1 != self.length_of(record_type):
             key = ("records", record_type) if own else ("length",)
             raise _Wrong(key, f"the fields end at {following - 1}, the record at {self.length_of(record_type)}")
 
@@ -215,6 +242,9 @@ class Layout:
             return "has no room for a digit and its sign"
         if f.type == "boolean" and len(f.codes) != 2:
             return "is boolean and needs two values: the one for true, then the one for false"
+        apart = f.type == "sign" or (f.type in NUMBERS and f.sign not in ("leading", "trailing", "none"))
+        if apart and self.kind != "fixed":
+            return "has its sign in another field or in its last digit, which only numbers of fixed records have"
         if f.type in NUMBERS and f.sign not in SIGNS:
             sign = next((g for g in self.fields if g.name == f.sign and g.only == f.only), None)
             if sign is None or sign.type != "sign":
@@ -225,6 +255,8 @@ class Layout:
             and not (str(f.at).isdigit() and len(str(f.at)) == 5)
         ):
             return f"is known by {f.at}, which is no code of five digits"
+        if self.kind == "tagged" and f.type in ("const", "filler"):
+            return f"is {f.type}, which no term of a tagged layout is"
         if f.type == "const" and f.value is None:
             return "is const and needs its value"
         said = [f.value] if isinstance(f.value, str) else [*(f.value or {}).values()]
@@ -233,6 +265,10 @@ class Layout:
                 return f"has no room for {word}"
             if f.type == "const" and max(word, default="") > "\xff":
                 return f"has a letter in {word} that is not in Latin-1"
+        if f.quoted and not self.file.quote:
+            return "is always in quotes, of which the layout has none"
+        if f.fill and f.fill in "123456789+-" and f.type in (*NUMBERS, *MOMENTS, "digits"):
+            return f"is filled up with {f.fill}, which would be part of it"
         if not f.fill.isascii():
             return "is filled up with a letter that not every encoding has"
         return ""
@@ -241,10 +277,10 @@ class Layout:
         file = self.file
         if file.kind in ("fixed", "delimited"):
             self._known()
-        if file.kind == "delimited" and not file.separator:
-            raise _Wrong(("kind",), "a delimited layout needs its separator")
         if file.kind == "tagged" and not (file.count and file.count in self.records):
             raise _Wrong(("kind",), "a tagged layout says which record type counts (count:)")
+        if file.kind == "tagged" and len(file.data) != 2:
+            raise _Wrong(("kind",), "a tagged layout says between which two lines its data are (data:)")
         for place in ("first", "last"):
             if len([r for r, spec in self.records.items() if spec.place == place]) > 1:
                 raise _Wrong(("records",), f"only one record type can be {place}")
@@ -254,10 +290,6 @@ class Layout:
         before: list[str] = []
         for record_type, spec in self.records.items():
             where = ("records", record_type)
-            for name, value in spec.when.items():
-                f = self.field(name, record_type)
-                if f is not None and value != "*" and self.kind == "fixed" and len(value) > f.length:
-                    raise _Wrong(where, f"known by {value}, which {name} has no room for")
             for other in before:
                 by = self.records[other]
                 if not (by.when or by.section):
@@ -265,7 +297,27 @@ class Layout:
                                  "by which field's value it is known (when:)")  # fmt: skip
                 if (by.when, by.section) == (spec.when, spec.section):
                     raise _Wrong(where, f"is known by the same as {other}, and never read")
+            for name, value in spec.when.items():
+                f = self.field(name, record_type)
+                if f is not None and value != "*" and (reason := _never(f, value, record_type)):
+                    raise _Wrong(where, f"known by {value}, which {name} {reason}")
             before.append(record_type)
+
+    def _delimited(self) -> None:
+        file = self.file
+        if not file.separator:
+            raise _Wrong(("kind",), "a delimited layout needs its separator")
+        for key, letters in (("separator", file.separator), ("quote", file.quote), ("nothing", file.nothing)):
+            if not letters.isascii() or set(letters) & {"\r", "\n"}:
+                raise _Wrong((key,), f"{key} must be letters that every encoding has, on one line")
+        if file.separator == file.quote:
+            raise _Wrong(("quote",), "quote and separator are the same")
+        sections = [spec.section for spec in self.records.values() if spec.section]
+        if sections and (len(set(sections)) < len(self.records) or any(spec.when for spec in self.records.values())):
+            raise _Wrong(("records",), "where one record type has a section, each has one of its own, and nothing else "
+                         "by which it is known")  # fmt: skip
+        if file.header_row and len(self.records) > 1:
+            raise _Wrong(("header_row",), "one line cannot name the fields of several record types")
 
     def _totals(self) -> None:
         for name, total in self.file.totals.items():
@@ -283,6 +335,8 @@ class Layout:
                     raise _Wrong(("totals", name), f"there is no field {summed} (type.field)")
                 if part.type not in (*NUMBERS, "digits") or part.decimals != bearer.decimals:
                     raise _Wrong(("totals", name), f"{summed} is no number with {name}'s {bearer.decimals} decimals")
+                if part.type == "digits" and part.length > LONGEST:
+                    raise _Wrong(("totals", name), f"{summed} has more than the {LONGEST} digits that can be added up")
 
     def _field_of(self, dotted: str) -> FieldSpec | None:
         record_type, _, name = dotted.partition(".")
@@ -299,24 +353,49 @@ class Layout:
         return "\n".join(lines) + "\n"
 
 
+def _never(f: FieldSpec, value: str, record_type: str) -> str:
+    """Why a field can never hold the value by which its record is known, in words; nothing, when it can."""
+    if f.type not in ("text", "digits", "integer", "const") or f.usage != "display":
+        return "is not told by: it must be text, digits, a whole number or a constant"
+    if len(value) > f.length:
+        return "has no room for"
+    if f.type == "integer" and not value.isdecimal():
+        return "doesn't hold: it is a whole number"
+    if f.type == "const" and f.constant(record_type) != value:
+        return f"doesn't hold: it is always {f.constant(record_type)}"
+    if max(value, default="") > "\xff":
+        return "doesn't hold: a letter of it is not in Latin-1"
+    return ""
+
+
 def _tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-def _spread(lines: Mapping[str, Line]) -> list[FieldSpec]:
-    """Lines as fields; what is repeated, or a group, as ``name_1``, ``name_2`` or ``name_field``."""
+def _spread(lines: Mapping[str, Line], layout: str, where: tuple[str, ...]) -> list[FieldSpec]:
+    """Lines as fields; what is repeated, or a group, as ``name_1``, ``name_2`` or ``name_field``.
+
+    Places are bytes (fixed) or columns (delimited), and so is a group's length; a delimited field is one column.
+    """
     found: list[FieldSpec] = []
     for name, line in lines.items():
         at, length, kind = line[0], line[1], line[2]
         rules = line[3] if len(line) > 3 else Rules.model_validate({})
         given = rules.model_dump(exclude_unset=True, exclude={"fields", "times"})
+        if kind == "group" and (rules_of := sorted(set(given) - {"only"})):
+            raise _Wrong((*where, name), f"{name} is a group: {', '.join(rules_of)} is for its fields to say, each")
+        if layout == "tagged" and (kind == "group" or rules.times > 1):
+            raise _Wrong((*where, name), f"{name} is repeated or a group, which no term of a tagged layout is")
+        if layout != "tagged" and not isinstance(at, int):
+            raise _Wrong((*where, name), f"{name} is at {at}, which is no place")
+        width = 1 if layout == "delimited" and kind != "group" else length
         for n in range(rules.times):
             here = f"{name}_{n + 1}" if rules.times > 1 else name
-            start = at + n * length if isinstance(at, int) else at
+            start = at + n * width if isinstance(at, int) else at
             if kind != "group":
                 found.append(FieldSpec(name=here, at=start, length=length, type=kind, **given))
                 continue
-            for inner in _spread(rules.fields):
+            for inner in _spread(rules.fields, layout, (*where, name)):
                 place = int(inner.at) - 1 + int(start)
                 only = rules.only or inner.only
                 found.append(inner.model_copy(update={"name": f"{here}_{inner.name}", "at": place, "only": only}))
@@ -379,6 +458,8 @@ def of_text(text: str, file: str = "layout") -> Layout:
         tree = yaml.compose(text, yaml.SafeLoader)
         _twice(tree, file)
         return Layout(LayoutFile.model_validate(yaml.safe_load(text)))
+    except RecursionError:
+        raise CallError(f"{file}:1: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -396,6 +477,9 @@ def of_text(text: str, file: str = "layout") -> Layout:
 
 def _twice(node: Any, file: str) -> None:
     """YAML lets the second of two keys win in silence; here it is an error."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _twice(item, file)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

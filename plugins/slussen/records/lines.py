@@ -7,12 +7,29 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from slussen.records.codepages import BOM, Codepage
+from slussen.errors import CallError
+from slussen.records.codepages import BOM, UNDEFINED, Codepage, codepage
+from slussen.records.layout import Layout
 from slussen.records.letters import Ints
 
 MARKED = "a UTF-8 byte order mark in the middle of the file: two files run together?"
 ONE_KIND = "have it sent with one kind of line end"
 Places = NDArray[np.int32]
+
+
+def spoken(layout: Layout, encoding: str) -> Codepage:
+    """The encoding of a tagged or delimited file: one in which the layout's own words can be said.
+
+    Raises:
+        CallError: there is no such encoding, it lacks a letter of them, or it is EBCDIC, in which no tagged file is.
+    """
+    page = codepage(encoding)
+    if page.ebcdic and layout.kind == "tagged":
+        raise CallError(f"{layout.name} is not read or written in {page.name}: convert it first (slussen convert)")
+    lacking = sorted({c for c in layout.words if not page.wide and page.bytes[min(ord(c), 0xFFFF)] == UNDEFINED})
+    if lacking:
+        raise CallError(f"{page.name} lacks {' '.join(lacking)}, by which the parts of {layout.name} are known")
+    return page
 
 
 def lines_of(data: bytes) -> tuple[Places, Places]:
@@ -28,6 +45,22 @@ def lines_of(data: bytes) -> tuple[Places, Places]:
     if b"\r" in data:
         ends -= (ends > starts) & (raw[np.maximum(ends - 1, 0)] == 0x0D)
     return starts, ends
+
+
+def first_line(data: bytes, page: Codepage, quote: str = "") -> bytes:
+    """The first line without its end (LF or CRLF), in any encoding; a line end between quotes is part of it.
+
+    (Of a quote that is never closed it is none.)
+    """
+    feed, mark = bytes([page.byte("\n")]), bytes([page.byte(quote)]) if quote else b""
+    first = at = data.find(feed)
+    quotes = data.count(mark, 0, max(at, 0)) if mark else 0
+    while quotes % 2 and at >= 0:
+        after = data.find(feed, at + 1)
+        quotes += data.count(mark, at, max(after, at))
+        at = after
+    at = first if at < 0 else at
+    return data[:at].removesuffix(bytes([page.byte("\r")])) if at >= 0 else data
 
 
 def crlf(data: bytes) -> bool:

@@ -39,7 +39,9 @@ def read_moment(f: FieldSpec, column: pa.Array) -> Column:
     n = len(column)
     values, valid, empty = np.zeros(n, np.int64), np.zeros(n, np.bool_), lengths == 0
     faults: list[Fault] = []
-    zeros = np.asarray(pc.equal(pc.ascii_ltrim(column, "0"), "")) & ~empty if f.type != "time" else empty & False
+    zeros = np.asarray(pc.equal(pc.ascii_ltrim(column, "0"), "")) & ~empty
+    if f.type == "time" and f.empty != "zeros":  # midnight
+        zeros &= False
     rest = ~empty & ~zeros
     for form in (f.shape, *f.accepts):
         rows = np.flatnonzero(rest & (lengths == len(form)))

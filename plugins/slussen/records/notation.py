@@ -33,10 +33,13 @@ def _words(value: Any) -> Any:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | tuple[str, ...])]
+
+
 class Rules(Strict):
     """The rules of a field: the fourth place of its line."""
 
-    only: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field((), description="the record types that have it")
+    only: Words = Field((), description="the record types that have it")
     value: str | dict[str, str] | None = Field(None, description="a const's value, or one for each record type")
     required: bool = Field(False, description="may not be empty")
     values: tuple[str, ...] | dict[str, str] = Field(

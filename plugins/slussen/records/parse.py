@@ -35,7 +35,7 @@ class Parsed:
     """The batches of a file, by its layout, in this encoding and frame (``frames.ENDS``).
 
     Raises:
-        CallError: the layout's records cannot be in this frame, or it is of an archive (``zipped``).
+        CallError: the layout's records cannot be in this frame or encoding, or it is of an archive (``zipped``).
     """
 
     def __init__(
@@ -48,7 +48,11 @@ class Parsed:
         self._in_order = in_order and layout.kind == "tagged"
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        before = len(self._findings.kept)
         yield from _in_order(self._reader.batches(), self._layout) if self._in_order else self._reader.batches()
+        # They were found record by record, type by type, total by total: they are told in the file's order.
+        mine = self._findings.kept[before:]
+        self._findings.kept[before:] = sorted(mine, key=lambda f: -1 if f.offset is None else f.offset)
         verdict = self._source.sample.verdict()
         if verdict is not None:
             self._findings.first(

@@ -25,7 +25,7 @@ from slussen.records.table import Table
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
 CODE = 5  # bytes of a term's code
 BITS = 12  # of the codes' hash
-OUTSIDE = np.int16(-2)
+OUTSIDE, ANYWHERE = np.int16(-2), np.int16(-3)
 Places = NDArray[np.int16]
 
 
@@ -58,6 +58,12 @@ class Terms:
             self.openers[place], self.closers[place + 1] = name, name
             place += 2
         self.count = place
+        # The group that a term stands in, by its opener's place, -1 for none.
+        groups = {name: opener for opener, name in self.openers.items()} | {layout.counted: -1}
+        self.homes = np.full(place + 1, ANYWHERE, np.int16)
+        for k, f in enumerate(self.fields):
+            of = f.only or layout.data_types
+            self.homes[k] = groups.get(of[0], ANYWHERE) if len(of) == 1 else ANYWHERE
         # As many of the prefix' bytes as fill up eight with the code are looked up with it; ``head`` are the others.
         self.prefix = word(page, layout.file.prefix)
         self.head, tail = self.prefix[: CODE - 8], self.prefix[CODE - 8 :]
@@ -101,6 +107,8 @@ class Posts:
         self.layout, self.page, self.terms, self.data, self.at, self.crlf = layout, page, terms, data, at, crlf
         self.main = layout.records[layout.counted]
         self.findings = Findings(limit)
+        self.blank = page.byte(" ")
+        self.run_together: Ints = np.zeros(0, np.int64)  # lines of terms whose value begins at once after the code
         self.starts, self.ends = lines_of(data)
         padded = data + bytes(16)
         self.bytes = np.frombuffer(padded, np.uint8)
@@ -122,6 +130,7 @@ class Posts:
         self._strangers(others, opens, closes, post)
         state = self._groups(place, opens, closes, post)
         self._unexpected(np.flatnonzero(is_term & (state == OUTSIDE)), post)
+        self._misplaced(place, state, post)
         values = np.minimum(self.starts + np.int32(len(terms.prefix) + CODE + 1), self.ends)
         located = Located(Pieces(self.data, self.page, values, self.ends), self.at, self.findings)
         # The lines of each term, found by one sort instead of a look at all lines for every term.
@@ -161,9 +170,14 @@ class Posts:
             other = self.bytes[self.starts + k] != byte
             if other.any():
                 place[other] = -1
+        # A term's code ends with its line, or a blank comes next.
+        after = self.starts + np.int32(len(prefix) + CODE)
+        odd = (self.bytes.take(after, mode="clip") != self.blank) & (after < self.ends)
+        rest = np.flatnonzero((place < 0) | odd)
+        coded = rest[self._begin(prefix, rest) & (self.ends[rest] >= after[rest])]
+        self.run_together, unknown = coded[odd[coded]], coded[~odd[coded]]
+        place[self.run_together] = -1
         is_term = place >= 0
-        rest = np.flatnonzero(~is_term)
-        unknown = rest[self._begin(prefix, rest) & (self.ends[rest] - self.starts[rest] >= len(prefix) + CODE)]
         is_term[unknown] = True
         return place, is_term, len(unknown)
 
@@ -279,11 +293,28 @@ class Posts:
         """Lines that are neither terms nor open or close a post."""
         if len(others) == len(opens) + len(closes):
             return
-        left = np.setdiff1d(others, np.concatenate((opens, closes)), assume_unique=True)
+        left = np.setdiff1d(others, np.concatenate((opens, closes, self.run_together)), assume_unique=True)
+        after = len(self.terms.prefix) + CODE
+        for line in self.run_together.tolist():
+            self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
+                      record=max(int(post[line]), 1), column=after + 1,
+                      offset=self.at + int(self.starts[line]) + after)  # fmt: skip
         left = left[self.ends[left] > self.starts[left]]
         for keyword in self.layout.file.keywords:
             left = left[~self._begin(word(self.page, keyword), left)]
         self._unexpected(left, post)
+
+    def _misplaced(self, place: Places, state: Places, post: NDArray[np.int32]) -> None:
+        """Terms in a group that they don't belong in, or outside of theirs: nobody would read them."""
+        homes = self.terms.homes.take(place)  # (place -1 is the last, which is anywhere)
+        lines = np.flatnonzero(homes != state)
+        lines = lines[(homes[lines] != ANYWHERE) & (state[lines] != OUTSIDE)]
+        passed_over = [k for k, name in self.terms.openers.items() if name not in self.layout.records]
+        for line in lines[~np.isin(state[lines], passed_over)].tolist():
+            f = self.terms.fields[place[line]]
+            self.find("unexpected_line", f"{f.name} stands in a group that it is no term of",
+                      AGAIN, record=int(post[line]), field=f.name, column=1,
+                      offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
         for line in lines.tolist():

@@ -115,5 +115,6 @@ class Located:
 
     def _breaks(self, which: int, within: int) -> bool:
         """Is this place in a value a line break's, LF or CRLF?"""
-        value = self.pieces.own(which)
-        return value[within : within + 1] == b"\n" or value[within : within + 2] == b"\r\n"
+        value, page = self.pieces.own(which), self.pieces.page
+        returned, feed = bytes([page.byte("\r")]), bytes([page.byte("\n")])
+        return value[within : within + 1] == feed or value[within : within + 2] == returned + feed

@@ -19,9 +19,10 @@ from slussen.records.codepages import BOM, NOTHING, Replacements, codepage
 from slussen.records.frames import check
 from slussen.records.kept import as_kept
 from slussen.records.layout import Layout
+from slussen.records.lines import spoken
 from slussen.records.parallel import Hash, ordered
 from slussen.records.structure import Structure, kinds_of
-from slussen.records.writers import RAW, Target, Task, Writer, kept_in
+from slussen.records.writers import RAW, Target, Task, Writer, astray, kept_in
 from slussen.records.writing import SOURCE
 
 
@@ -46,7 +47,7 @@ class Rendered:
         self.layout, self.findings, self.frame = layout, findings, frame or "fixed"
         if layout.kind == "fixed":
             check(layout, self.frame)
-        self.page = codepage(encoding)
+        self.page = codepage(encoding) if layout.kind == "fixed" else spoken(layout, encoding)
         self.records = self.bytes = 0
         self.structure = Structure(layout)
         self._counts: Counter[str] = Counter()
@@ -101,6 +102,13 @@ class Rendered:
         first = self.records
         if RAW in batch.schema.names:
             batch = as_kept(batch, kinds, self.layout, self.page, self.frame, self.findings, first)
+        for f, rows in astray(batch, kinds, self.layout):
+            for row in rows.tolist():
+                kind = batch.column("record_type")[row].as_py()
+                message = f"a value in a field that a record {kind} doesn't have"
+                self.findings.add(
+                    Finding("no_field", message, SOURCE, record=first + row + 1, record_type=kind, field=f.name)
+                )
         batch = self.structure.fill(batch, self.findings, kinds, kept_in(batch))
         self.records += batch.num_rows
         return Task(batch, kinds, first)

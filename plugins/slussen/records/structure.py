@@ -54,6 +54,7 @@ class Structure:
         self._types = list(layout.records)
         self._parents: dict[str, int] = {}
         self._ended = False
+        self._writing = False  # then nothing has a place in a file yet
         self._running = [self._total(name, total) for name, total in layout.file.totals.items()]
 
     def _total(self, dotted: str, total: Total) -> _Running:
@@ -159,12 +160,31 @@ class Structure:
     def _holds(
         self, running: _Running, batch: pa.RecordBatch, row: int, declared: int | None, value: int, findings: Findings
     ) -> None:
-        """Is the total that a record says what it must be?"""
+        """Is the total that a record says what it must be? One that says nothing says zero."""
         if running.total.hash:
             value %= 10**running.spec.digits
-        if declared is not None and declared != value:
-            what = f"{running.name} says {_shown(declared, running.spec)}, the file has {_shown(value, running.spec)}"
-            self._find(batch, row, findings, "control_total", what, running.spec)
+        if declared is None and (self.layout.kind == "tagged" or self._found(batch, row, running.name, findings)):
+            return  # left out, or not to be read: told already
+        if (declared or 0) != value:
+            self._find(batch, row, findings, "control_total", self._told(running, declared, value), running.spec)
+
+    def _told(self, running: _Running, declared: int | None, value: int) -> str:
+        """What a total that doesn't agree says, and what it must be: unless a person's data may be in either.
+
+        (A record that is taken for a trailer may have them where a total is.)
+        """
+        layout, name = self.layout, running.name
+        parts = [layout.field(n, record_type) for record_type, n in running.summed]
+        has = "" if any(f and layout.tells(f) for f in parts) else f"the file has {_shown(value, running.spec)}"
+        if declared is not None and layout.tells(running.spec):
+            return f"{name} doesn't agree" + (f": {has}" if has else " with the file")
+        says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
+        return f"{name} {says}, {has or 'the file has another'}"
+
+    def _found(self, batch: pa.RecordBatch, row: int, name: str, findings: Findings) -> bool:
+        """Is there a finding in this field already?"""
+        record = batch.column("record_no")[row].as_py() if "record_no" in batch.schema.names else None
+        return any(f.record == record and f.field == name for f in findings)
 
     def _values(self, running: _Running, batch: pa.RecordBatch, kinds: Kinds) -> tuple[list[int], list[int]]:
         """The rows that bear the total, and what it is there; goes on counting."""
@@ -207,6 +227,7 @@ class Structure:
             value = batch.column(name)[row].as_py() if name in batch.schema.names else None
             return int(value) if value is not None else first + row
 
+        offset = None if self._writing else number(batch, "byte_offset", 0) + place
         findings.add(
             Finding(
                 rule, message, AGAIN,
@@ -215,7 +236,7 @@ class Structure:
                 field=f.name if f else "",
                 column=place + 1,
                 length=f.length if f else None,
-                offset=number(batch, "byte_offset", 0) + place,
+                offset=offset,
             )
         )  # fmt: skip
 
@@ -228,6 +249,7 @@ class Structure:
 
         Rows that are ``kept`` as they were read keep their totals too: one that doesn't hold is a finding.
         """
+        self._writing = True
         if batch.num_rows == 0:
             return batch
         self._relations(batch, kinds, findings)

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slussen.errors import Finding, Findings
-from slussen.records.codepages import BOM, Codepage, codepage
+from slussen.records.codepages import BOM
 from slussen.records.detect import SWEDISH
 from slussen.records.fixed import header_of
 from slussen.records.layout import Layout
-from slussen.records.lines import MARKED, ONE_KIND, crlf, ended, lines_of, marks, odd_ends
+from slussen.records.lines import MARKED, ONE_KIND, crlf, ended, lines_of, marks, odd_ends, spoken
 from slussen.records.parallel import ordered
 from slussen.records.posts import Posts, Read, Terms, word
 from slussen.records.ragged import AGAIN, Located, Pieces
@@ -36,7 +36,7 @@ class TaggedReader:
 
     def __init__(self, source: Source, layout: Layout, encoding: str, frame: str, findings: Findings) -> None:
         self.source, self.layout, self.findings = source, layout, findings
-        self.page: Codepage = codepage(encoding)
+        self.page = spoken(layout, encoding)
         self.records = 0
         self.structure = Structure(layout)
         self.unknown = 0
@@ -60,12 +60,21 @@ class TaggedReader:
         return word(self.page, text)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        if self._nothing():
+            return
         yield from self._head()
         for done in ordered(self._read, self._blocks()):
             yield from self._take(done)
         yield from self._tail()
         if not self.findings and self.records == 0 and not self.layout.file.may_be_empty:
             self._find("empty_file", "the file has no records", "ask the sender whether that is right", offset=0)
+
+    def _nothing(self) -> bool:
+        """Is the file empty? Then nothing else is wrong with it."""
+        self._data = self.source.read()
+        if not self._data and not self.layout.file.may_be_empty:
+            self._find("empty_file", "the file is empty", "ask the sender whether that is right", offset=0)
+        return not self._data
 
     def _take(self, done: Read) -> Iterator[pa.RecordBatch]:
         """A block's batches, with the numbers that its records have in the file."""
@@ -93,7 +102,7 @@ class TaggedReader:
 
     def _head(self) -> Iterator[pa.RecordBatch]:
         """Everything before the data."""
-        data = self.source.read()
+        data = self._data
         while self._begins not in data and len(data) < LONGEST_POST and (more := self.source.read()):
             data += more
         start = data.find(self._begins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from slussen.records.codepages import Codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
-from slussen.records.letters import Bools, Ints
+from slussen.records.letters import Bools, Bytes, Ints
 from slussen.records.notation import FieldSpec
 
 RAW = "raw"  # a column of records as they were read, in hex
@@ -59,6 +60,32 @@ def kept_in(batch: pa.RecordBatch) -> Bools:
     return np.asarray(there)
 
 
+def astray(batch: pa.RecordBatch, kinds: Ints, layout: Layout) -> Iterator[tuple[FieldSpec, Ints]]:
+    """Fields, and the rows that have a value there though their type has no such field."""
+    names, columns = list(layout.records), dict(zip(batch.schema.names, batch.columns, strict=True))
+    fields = [f for f in layout.fields if f.only and f.name in columns]
+    homes: dict[str, set[str]] = {}
+    for f in fields:
+        homes.setdefault(f.name, set()).update(f.only)
+    strangers: dict[frozenset[str], tuple[Bools, Bytes]] = {}  # rows of other types, and as Arrow's bits
+    for f in {f.name: f for f in fields}.values():
+        column = columns[f.name]
+        if column.null_count == len(column):
+            continue
+        home = frozenset(homes[f.name])
+        if home not in strangers:
+            others = ~np.isin(kinds, [names.index(k) for k in home])
+            strangers[home] = others, np.packbits(others, bitorder="little")
+        others, bits = strangers[home]
+        valid = column.buffers()[0]
+        if valid is not None and column.offset % 8 == 0:  # bit by bit: eight rows at a time
+            there = np.frombuffer(valid, np.uint8)[column.offset // 8 :][: len(bits)]
+            if not (there & bits).any():
+                continue
+        if len(rows := np.flatnonzero(others & np.asarray(column.is_valid()))):
+            yield f, rows
+
+
 class Writer:
     """What writes one kind of layout."""
 
@@ -96,7 +123,7 @@ class Faults:
         )
         self.kinds = task.batch.column("record_type")
         self.fixed = writer.layout.kind == "fixed"
-        self.kept = kept_in(task.batch) if self.fixed else None  # those are not written from their fields
+        self.kept = kept_in(task.batch)  # those are not written from their fields
 
     def add(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
         fixed = self.fixed
@@ -104,7 +131,7 @@ class Faults:
         within = fault.within if fault.within is not None else [None] * len(fault.rows)
         for row, place in zip(fault.rows.tolist(), within, strict=True):
             row = int(rows[row]) if rows is not None else row
-            if self.kept is not None and self.kept[row]:
+            if self.kept[row]:
                 continue
             if self.done.full:
                 self.done.count(fault.rule, 1)

@@ -14,6 +14,7 @@ from slussen.records.alike import Alike, alike, apart
 from slussen.records.codepages import codepage
 from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
+from slussen.records.known import Known, bytes_of, otherwise
 from slussen.records.layout import Layout
 from slussen.records.letters import Bools, Bytes, Ints, translated
 from slussen.records.notation import FieldSpec
@@ -31,6 +32,7 @@ class FixedWriter(Writer):
         self._block: list[bytes] = []  # of the mainframe's: filled up across batches
         self._size = 0
         self._groups = alike(self.layout.fields)
+        self._known = Known(self.layout, self.page)
 
     def write(self, task: Task) -> Done:
         cells, findings, counts = self.cells(task)
@@ -61,6 +63,9 @@ class FixedWriter(Writer):
             for kind, rows in self._rows(fields[0], rows_of, n):
                 if rows is None or len(rows):
                     self._fields(fields, kind, rows, columns, out, faults, counts)
+        if self._known.places:
+            for f, fault in otherwise(self.layout, kinds, self._known.kinds(out)):
+                faults.add(f, fault, None)
         if self.page.back != bytes(range(256)) and not self.page.wide:
             out = translated(out, self.page.back)
         return out, faults.done, counts
@@ -84,7 +89,7 @@ class FixedWriter(Writer):
         if f.type in ("filler", "sign"):
             return
         if f.type == "const":
-            constant = np.frombuffer(f.constant(kind).encode("latin-1").ljust(f.length), np.uint8)
+            constant = np.frombuffer(bytes_of(f, f.constant(kind), self.page), np.uint8)
             _put(out, rows, int(f.at) - 1, np.broadcast_to(constant, (n, f.length)))
             return
         there = [columns[f.name] if f.name in columns else pa.nulls(len(out), pa.string()) for f in fields]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from slussen.records import writing
 from slussen.records.columns import Fault
 from slussen.records.frames import ENDS
+from slussen.records.known import marks_of, otherwise, text_of
 from slussen.records.letters import Ints
 from slussen.records.notation import FieldSpec
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
@@ -55,6 +57,12 @@ class DelimitedWriter(_Ragged):
         super().__init__(target)
         self.end_of_line = ENDS[self.frame].decode() or "\n"
         self._section = ""
+        sections = [spec.section for spec in self.layout.records.values() if spec.section]
+        self._section_names = pa.array(sections, pa.string()) if sections else None
+        self._marks = [
+            [(int(f.at) - 1, text_of(f, value)) for f, value in marks_of(self.layout, name)] for name in self.names
+        ]
+        self.letters(self.layout.file.separator + self.layout.file.quote)  # are they in the encoding?
 
     def start(self) -> bytes:
         if not self.layout.file.header_row:
@@ -72,10 +80,12 @@ class DelimitedWriter(_Ragged):
             if not len(rows):
                 continue
             every = len(rows) == batch.num_rows
-            values = []
-            for f in self.layout.of(name):
-                column = _column(batch, f, rows if not every else None)
-                values.append(self._quoted(f, self.text(f, column, findings, counts, None if every else rows)))
+            mine = None if every else rows
+            fields = self.layout.of(name)
+            texts = [self.text(f, _column(batch, f, name, mine), findings, counts, mine) for f in fields]
+            for f, fault in self._mistaken(number, fields, texts):
+                findings.add(f, fault, mine)
+            values = [self._quoted(f, text) for f, text in zip(fields, texts, strict=True)]
             joined = pc.binary_join_element_wise(*values, self.layout.file.separator)
             if every and not self.layout.records[name].section and RAW not in batch.schema.names:
                 return Done(
@@ -88,6 +98,29 @@ class DelimitedWriter(_Ragged):
             kept = batch.column(RAW).to_pylist()
             written = [bytes.fromhex(k) if k else w for k, w in zip(kept, written, strict=True)]
         return Done(self._sections(written, kinds), findings.done, counts)
+
+    def _mistaken(
+        self, kind: int, fields: tuple[FieldSpec, ...], texts: list[pa.Array]
+    ) -> Iterator[tuple[FieldSpec, Fault]]:
+        """What would be read as something else: values as more of them or as nothing, lines as those of other types."""
+        file = self.layout.file
+        for f, text in zip(fields, texts, strict=True):
+            if file.nothing and len(rows := _rows(pc.equal(text, file.nothing))):
+                yield f, Fault("nothing", "the value is what the layout writes for nothing", rows)
+            bare = not file.quote and file.separator.isprintable()  # another is a control character, and found as one
+            if bare and len(rows := _rows(pc.match_substring(text, file.separator))):
+                yield f, Fault("separator", "a separator within the value, and the layout has no quotes", rows)
+        if self._section_names is not None:
+            if len(fields) == 1 and len(rows := _rows(pc.is_in(texts[0], self._section_names))):
+                yield fields[0], Fault("section", "the line would be read as the beginning of a section", rows)
+            return
+        read: Ints = np.full(len(texts[0]), -1, np.int64)
+        for number, marks in enumerate(self._marks):
+            match = read < 0
+            for place, wanted in marks:
+                match &= np.asarray(pc.equal(texts[place], wanted)) if place < len(texts) else wanted == ""
+            read[match] = number
+        yield from otherwise(self.layout, np.full(len(read), kind), read)
 
     def _sections(self, lines: list[bytes], kinds: Ints) -> bytes:
         """Lines with their ends; where another section begins, its name before it."""
@@ -162,7 +195,7 @@ class TaggedWriter(_Ragged):
         spec = self.layout.records[name]
         lines = []
         for f in sorted(self.layout.of(name), key=lambda f: not spec.place and str(f.at)):
-            text = self.text(f, _column(batch, f, rows), findings, counts, rows)
+            text = self.text(f, _column(batch, f, name, rows), findings, counts, rows)
             prefix = "" if str(f.at).startswith("#") else self.layout.file.prefix
             line = pc.binary_join_element_wise(f"{prefix}{f.at} ", text, self.line_end, "")
             lines.append(pc.if_else(pc.equal(text, ""), "", line))
@@ -195,10 +228,14 @@ class TaggedWriter(_Ragged):
         return self.letters(self._close())
 
 
-def _column(batch: pa.RecordBatch, f: FieldSpec, rows: Ints | None) -> pa.Array:
+def _rows(which: pa.Array) -> Ints:
+    return np.flatnonzero(np.asarray(which))
+
+
+def _column(batch: pa.RecordBatch, f: FieldSpec, kind: str, rows: Ints | None) -> pa.Array:
     if f.type in ("const", "filler"):
         n = batch.num_rows if rows is None else len(rows)
-        return pa.array([f.constant(f.only[0] if f.only else "")] * n, pa.string())
+        return pa.array([f.constant(kind)] * n, pa.string())
     if f.name not in batch.schema.names:
         return pa.nulls(batch.num_rows if rows is None else len(rows), pa.string())
     column = batch.column(f.name)

@@ -257,7 +257,7 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> tuple[Bytes, list
         size[size < 0] = np.iinfo(np.int64).max
     any_negative = bool(negative.any())
     if f.sign == "none" and any_negative:
-        faults.append(Fault("sign", "negative in an unsigned field", np.flatnonzero(negative)))
+        faults += _unsigned(negative)
     if f.usage == "binary":
         return _binary(f, values, faults, page), faults, negative
     signed = f.usage == "display" and (f.sign == "trailing" or (f.sign == "leading" and (any_negative or f.plus)))
@@ -292,6 +292,12 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> tuple[Bytes, list
     if f.pad != "0" or not f.right:
         cells = _unfilled(f, np.ascontiguousarray(cells), negative)
     return cells, faults, negative
+
+
+def _unsigned(negative: Bools) -> list[Fault]:
+    """A fault for negative numbers of a field that has no sign."""
+    rows = np.flatnonzero(negative)
+    return [Fault("sign", "negative in an unsigned field", rows)] if len(rows) else []
 
 
 def _fits(size: Ints, digits: int) -> Bools:
@@ -442,8 +448,13 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
     cut = replaced = 0
     if f.type in ("integer", "decimal"):
         numbers, faults = whole(f, column.drop_null())
-        width = f.length if f.right and f.pad == "0" and f.zeros else 1
-        written = [f"{'-' if v < 0 else ''}{abs(v):0{width - (v < 0)}d}" for v in numbers.tolist()]
+        if f.sign == "none":
+            faults += _unsigned(numbers < 0)
+        width, plus = f.length if f.right and f.pad == "0" and f.zeros else 1, "+" if f.plus else ""
+        if f.sign == "trailing":
+            written = [f"{abs(v):0{max(width - 1, 1)}d}{'-' if v < 0 else plus}" for v in numbers.tolist()]
+        else:
+            written = [f"{(s := '-' if v < 0 else plus)}{abs(v):0{width - len(s)}d}" for v in numbers.tolist()]
         there = pa.array(written, pa.string())
         for row in [k for k, w in enumerate(written) if len(w) > f.length]:
             faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array([row])))

@@ -120,7 +120,7 @@ class _Compare:
 
     def _told(self, spec: FieldSpec | None, value: Any) -> str:
         text = "" if value is None else str(value)
-        return masked(text) if spec is not None and spec.private and not self.reveal else text
+        return masked(text) if spec is not None and self.file.layout.tells(spec) and not self.reveal else text
 
     def lone(self, *, a: int = 0, b: int = 0) -> None:
         """A record that only one file has."""

@@ -17,10 +17,12 @@ from rich.text import Text
 from slussen.errors import CallError, Finding, Findings
 from slussen.records.codepages import codepage
 from slussen.records.layout import Layout
+from slussen.records.lines import first_line
 from slussen.records.notation import FieldSpec
 from slussen.records.parse import Parsed
+from slussen.records.posts import word
 from slussen.tools.opened import Opened
-from slussen.tools.ruler import drawn, hidden, masked
+from slussen.tools.ruler import drawn, hidden, masked, secret
 
 MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
@@ -37,6 +39,10 @@ class Record:
     data: bytes
     rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not self.findings
 
     @property
     def wrong(self) -> set[int]:
@@ -74,7 +80,7 @@ def peek(file: Opened, number: int = 0) -> Peeked:
             rows |= _rows(batch, wanted - set(rows))
         total = parsed.records
     if not number:
-        number = next((f.record for f in findings if f.record), 1)
+        number = min((f.record for f in findings if f.record), default=1)
         if number not in rows:
             with file.stream() as stream:
                 for batch in Parsed(stream, file.layout, file.encoding, file.frame, Findings(), in_order=True):
@@ -111,13 +117,15 @@ def _record(stream: BinaryIO, file: Opened, number: int, rows: list[Row], findin
     offset = int(row["byte_offset"]) if row else next((f.offset - (f.column or 1) + 1 for f in findings if f.offset), 0)
     stream.seek(offset)
     kind = row.get("record_type") or ""
+    if any(f.rule == "quote" for f in findings):
+        kind = ""  # where its fields begin and end is anybody's guess
     data = stream.read(MOST)
     if layout.kind == "fixed" and row:
         data = data[: layout.length_of(kind) if kind else layout.longest]
     elif layout.kind == "tagged" and kind and layout.records[kind].closes:
-        data = _until(data, layout.records[kind].closes.encode())
+        data = _until(data, word(codepage(file.encoding), layout.records[kind].closes))
     elif layout.kind == "delimited":
-        data = _line(data, layout.file.quote.encode())
+        data = first_line(data, codepage(file.encoding), layout.file.quote)
     else:
         feed = bytes([codepage(file.encoding).byte("\n")]) if file.frame in ("lf", "crlf") else b""
         data = data[: layout.longest] if not feed else data.partition(feed)[0].removesuffix(b"\r")
@@ -129,22 +137,17 @@ def _until(data: bytes, word: bytes) -> bytes:
     return data[: at + len(word)] if at >= 0 else data
 
 
-def _line(data: bytes, quote: bytes) -> bytes:
-    """A line, of which a line end in quotes is part."""
-    first = at = data.find(b"\n")
-    while quote and at >= 0 and data.count(quote, 0, at) % 2:
-        at = data.find(b"\n", at + 1)
-    at = first if at < 0 else at  # a quote that is never closed
-    return data[:at].removesuffix(b"\r") if at >= 0 else data
-
-
 # --- shown
 
 
-def value(f: FieldSpec, found: Any, reveal: bool) -> str:
+def value(found: Any, *, hide: bool) -> str:
     """A value as it is shown."""
     text = "" if found is None else str(found)
-    return text if reveal or not f.private else masked(text)
+    return masked(text) if hide else text
+
+
+def _hides(layout: Layout, kind: str, f: FieldSpec, record: Record, reveal: bool) -> bool:
+    return not reveal and secret(layout, kind, f, sound=record.sound)
 
 
 def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
@@ -172,8 +175,9 @@ def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
 def _told(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -> list[dict[str, Any]]:
     return [
         {
-            "name": f.name, "at": f.at, "length": f.length, "type": f.type, "masked": f.private and not reveal,
-            "value": value(f, row.get(f.name), reveal) if row.get(f.name) is not None else None,
+            "name": f.name, "at": f.at, "length": f.length, "type": f.type,
+            "masked": (hide := _hides(layout, kind, f, record, reveal)),
+            "value": value(row.get(f.name), hide=hide) if row.get(f.name) is not None else None,
             "findings": [x.as_dict() for x in record.findings if x.field == f.name],
         }
         for f in layout.of(kind) if kind
@@ -186,7 +190,9 @@ def _groups(record: Record) -> Iterator[tuple[str, Row]]:
 
 
 def _secret(file: Opened, record: Record, reveal: bool) -> list[bool]:
-    return [False] * len(record.data) if reveal else hidden(file.layout, record.kind, record.data, file.encoding)
+    if reveal:
+        return [False] * len(record.data)
+    return hidden(file.layout, record.kind, record.data, file.encoding, sound=record.sound)
 
 
 def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:
@@ -222,7 +228,7 @@ def _fields(layout: Layout, kind: str, row: Row, record: Record, reveal: bool) -
         found = row.get(f.name)
         if (f.type == "filler" and not mine) or (found is None and f.staged and not mine and not f.required):
             continue
-        told = f.constant(kind) if f.type == "const" else value(f, found, reveal)
+        told = f.constant(kind) if f.type == "const" else value(found, hide=_hides(layout, kind, f, record, reveal))
         notes = "; ".join(x.message + (f" (byte {x.byte} in column {x.column})" if x.byte else "") for x in mine)
         style = "red" if mine else "dim" if f.type == "const" else ""
         end = int(f.at) + f.length - 1 if layout.kind == "fixed" else None

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from slussen.errors import Findings
+from slussen.errors import CallError, Findings
 from slussen.records import layout as layouts
 from slussen.records.codepages import EBCDIC, codepage
 from slussen.records.detect import guess, verdict
@@ -106,9 +106,12 @@ def _try(layout: Layout, data: bytes, frame: str, encoding: str, size: int) -> P
     elif size > len(data):
         data = data[: data.rfind(b"\n") + 1]
     findings = Findings()
-    parsed = Parsed(io.BytesIO(data), layout, encoding, frame, findings)
-    for _ in parsed:
-        pass
+    try:
+        parsed = Parsed(io.BytesIO(data), layout, encoding, frame, findings)
+        for _ in parsed:
+            pass
+    except CallError:  # the layout has letters that the encoding lacks, or lines that it has not
+        return Proposal(layout.name, frame, encoding, 0, 0)
     # A sample ends without its trailer and in the middle of a record; that says nothing.
     bad = {f.record for f in findings if f.record and f.rule not in ("missing_trailer", "truncated_file", "empty_file")}
     cut = sum(f.rule == "truncated_file" and f.record is not None for f in findings)

@@ -10,8 +10,11 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
-from slussen.records.codepages import UNDEFINED, codepage
+from slussen.records.bare import bare
+from slussen.records.codepages import UNDEFINED, Codepage, codepage
 from slussen.records.layout import Layout
+from slussen.records.notation import FieldSpec
+from slussen.records.posts import word
 
 WIDTH = 100  # columns to a line
 
@@ -47,32 +50,52 @@ def _unicode(data: bytes) -> Iterator[str]:
 # --- what is personal
 
 
-def hidden(layout: Layout, kind: str, data: bytes, encoding: str) -> list[bool]:
-    """Which of a record's bytes are personal data; of a record of no known type all are."""
+def hidden(layout: Layout, kind: str, data: bytes, encoding: str, *, sound: bool = True) -> list[bool]:
+    """Which of a record's bytes may be personal data; of a record of no known type all are.
+
+    Where another record type has a person, and where no field is, one may stand: the record may be another than it
+    seems. Only the header and the trailer of a file are what they are, if nothing is wrong with them (``sound``).
+    """
     match layout.kind:
         case "fixed":
-            return _hidden_fixed(layout, kind, len(data))
+            return _hidden_fixed(layout, kind, data, encoding, sound)
         case "delimited":
-            return _hidden_delimited(layout, kind, data)
+            return _hidden_delimited(layout, kind, data, codepage(encoding), sound)
         case _:
             return _hidden_tagged(layout, data, encoding)
 
 
-def _hidden_fixed(layout: Layout, kind: str, size: int) -> list[bool]:
-    found = [not kind] * size
-    for f in layout.of(kind) if kind else ():
-        if f.private:
-            for k in range(int(f.at) - 1, min(int(f.at) - 1 + f.length, size)):
+def secret(layout: Layout, kind: str, f: FieldSpec, *, sound: bool = True) -> bool:
+    """May a person stand in this field of a record?"""
+    return f.private if sound and layout.records[kind].place else layout.tells(f)
+
+
+def _hidden_fixed(layout: Layout, kind: str, data: bytes, encoding: str, sound: bool) -> list[bool]:
+    if not kind:
+        return [True] * len(data)
+    found = [False] * len(data)
+    blank = codepage(encoding).byte(" ")
+    for f in layout.of(kind):
+        if not (f.type == "const" and sound) and secret(layout, kind, f, sound=sound):
+            for k in _places(f, data):
                 found[k] = True
+    for f in bare(layout, kind):
+        for k in _places(f, data):
+            found[k] |= data[k] != blank
     return found
 
 
-def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
-    separator, quote = ord(layout.file.separator), layout.file.quote.encode()
-    private = [f.private for f in layout.of(kind)] if kind else []
+def _places(f: FieldSpec, data: bytes) -> range:
+    return range(int(f.at) - 1, min(int(f.at) - 1 + f.length, len(data)))
+
+
+def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage, sound: bool) -> list[bool]:
+    separator = page.byte(layout.file.separator)
+    quote = page.byte(layout.file.quote) if layout.file.quote else -1
+    private = [f.type == "filler" or secret(layout, kind, f, sound=sound) for f in layout.of(kind)] if kind else []
     found, quoted, n = [], False, 0
     for byte in data:
-        quoted ^= byte in quote
+        quoted ^= byte == quote
         if byte == separator and not quoted:
             n += 1
             found.append(False)
@@ -82,33 +105,45 @@ def _hidden_delimited(layout: Layout, kind: str, data: bytes) -> list[bool]:
 
 
 def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
-    """Of each line what comes after its term, unless the term is known and nobody's."""
-    page, prefix = codepage(encoding), layout.file.prefix
+    """Of each line what comes after the word that it is known by, unless that is a term's and nobody's.
+
+    Of a line that is known by none all is hidden, but for the code of a term that the layout doesn't have.
+    """
+    page, file = codepage(encoding), layout.file
+    prefix = word(page, file.prefix)
     shown = {str(f.at) for f in layout.fields if not f.private}
+    ours = {str(f.at) for f in layout.fields} | {*file.data, file.end, *file.keywords, *file.skipped.keys(),
+            *file.skipped.values()}  # fmt: skip
+    ours |= {w for spec in layout.records.values() for w in (spec.opens, spec.closes, spec.line)}
+    words = {word(page, w): w in shown for w in ours if w}
     found: list[bool] = []
     for line in data.splitlines(keepends=True):
-        text = line.decode("utf-8", "replace") if page.wide else letters(line, encoding)
-        word = text.removeprefix(prefix).split(" ", 1)[0].rstrip("·\r\n")
-        begins = line.find(b" ", len(prefix) if text.startswith(prefix) else 0)
-        first = len(line) if begins < 0 or word in shown else begins + 1
-        found += [False] * first + [True] * (len(line) - first)
+        body = line.rstrip(b"\r\n")
+        term = len(prefix) if prefix and body.startswith(prefix) else 0
+        told = max((w for w in words if body.startswith(w, term) and (term or w[:1] == b"#")), key=len, default=b"")
+        stranger = re.match(rb"\d{5}(?= |$)", body[term:]) if term and not told else None
+        end = term + (stranger.end() if stranger else len(told))
+        if body[end : end + 1] in (b"", b" "):
+            end = len(body) if words.get(told) else min(end + 1, len(body))
+        found += [False] * end + [True] * (len(body) - end) + [False] * (len(line) - len(body))
     return found
 
 
 # --- drawn
 
 
-def stretches(layout: Layout, data: bytes) -> Iterator[tuple[int, int, int]]:
+def stretches(layout: Layout, data: bytes, encoding: str) -> Iterator[tuple[int, int, int]]:
     """What is drawn side by side: (first byte, how many, its column in the record or line)."""
     if layout.kind == "fixed":
         yield from ((first, min(WIDTH, len(data) - first), first + 1) for first in range(0, len(data), WIDTH))
         return
-    at = 0
-    for line in data.splitlines(keepends=True):
-        size = len(line.rstrip(b"\r\n"))
+    at, page = 0, codepage(encoding)
+    feed = b"\n" if layout.kind == "tagged" else bytes([page.byte("\n")])
+    for line in data.removesuffix(feed).split(feed):
+        size = len(line.removesuffix(bytes([page.byte("\r")])))
         for first in range(0, max(size, 1), WIDTH):
             yield at + first, min(WIDTH, size - first), first + 1
-        at += len(line)
+        at += len(line) + 1
 
 
 def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong: Collection[int]) -> Text:
@@ -117,7 +152,7 @@ def drawn(layout: Layout, data: bytes, encoding: str, secret: list[bool], wrong:
     blank = bytes([codepage(encoding).byte(" ")])
     out = Text()
     skipped, ruled = 0, False
-    for first, size, column in stretches(layout, data):
+    for first, size, column in stretches(layout, data, encoding):
         here = range(first, first + size)
         marked = any(k in wrong for k in here)
         if layout.kind == "fixed" and not data[first : first + size].strip(blank) and not marked:

@@ -1,4 +1,4 @@
-"""Files of records as tables and back: CSV, JSON lines and Parquet, with exact numbers.
+"""Files of records as tables: CSV, JSON lines and Parquet, with exact numbers. (``rows`` is the way back.)
 
 A table has a column ``record_type`` and the layout's fields; nothing is empty (CSV), left out (JSON) or null. Decimals
 and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's own bytes, in hex.
@@ -7,12 +7,10 @@ and dates are text in JSON, so that no reader rounds them. ``raw`` is a record's
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
-from pathlib import Path
-from typing import Any, BinaryIO
+from itertools import chain, islice, product
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +18,20 @@ import pyarrow.compute as pc
 
 from slussen.errors import CallError, Findings
 from slussen.records.bare import bare
-from slussen.records.layout import Layout
+from slussen.records.codepages import codepage
+from slussen.records.delimited import LONGEST
+from slussen.records.lines import first_line
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+from slussen.records.source import CHUNK
 from slussen.records.structure import kinds_of
 from slussen.records.writers import RAW
 from slussen.records.writers_fixed import as_written
-from slussen.tools.opened import Opened, readable, reading
+from slussen.tools.opened import Opened
 
 KINDS = ("csv", "jsonl", "parquet")
+AHEAD = 8  # lines, in which those that two files have in common are looked for
+SKIPS = sorted(product(range(AHEAD), repeat=2), key=sum)  # how many are passed over in each, the fewest first
 PLACES = ("record_no", "byte_offset")  # where a record stood: told, and not read back
 
 
@@ -67,16 +70,15 @@ class Table:
         """Each record's own bytes, without line ends."""
         layout = self.file.layout
         kinds = batch.column("record_type").to_pylist()
-        quote = layout.file.quote.encode()
-        for at, kind in zip(batch.column("byte_offset").to_pylist(), kinds, strict=True):
+        places = batch.column("byte_offset").to_pylist()
+        page = codepage(self.file.encoding)
+        for at, kind, following in zip(places, kinds, [*places[1:], None], strict=True):
             source.seek(at)
             if layout.kind == "fixed":
                 yield source.read(layout.length_of(kind) if kind else layout.longest)
-                continue
-            line = source.readline()
-            while quote and line.count(quote) % 2 and (more := source.readline()):
-                line += more
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+            else:
+                there = source.read(LONGEST if following is None else following - at)
+                yield first_line(there, page, layout.file.quote)
 
     def _compare(self, batch: pa.RecordBatch, own: list[bytes]) -> None:
         layout = self.file.layout
@@ -100,7 +102,8 @@ class Table:
             named = [(f.name, f) for f in layout.of(kind)] + [(f"{f.name} (not on {kind})", f) for f in others]
             for name, f in named:
                 odd = mine[:, int(f.at) - 1 : int(f.at) - 1 + f.length].any(axis=1)
-                odd[np.isin(rows, wrong.get(f.name, []))] = False
+                told = [g.name for g in layout.of(kind) if g.sign == f.name] if f.type == "sign" else [f.name]
+                odd[np.isin(rows, [row for n in told for row in wrong.get(n, [])])] = False
                 if n := int(odd.sum()):
                     self.uncanonical[name] += n
 
@@ -176,160 +179,6 @@ def _write_jsonl(table: Table, names: list[str], out: BinaryIO) -> int:
     return n
 
 
-# --- in
-
-
-def read(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
-    """A table's rows as batches typed by the layout.
-
-    Raises:
-        CallError: it isn't CSV, JSON lines or Parquet, or has a column that the layout lacks.
-    """
-    file = readable(path)
-    kind = path.suffix.lstrip(".").lower() if file is path else _looks_like(file)
-    if kind not in KINDS:
-        raise CallError(f"{path.name}: what is it? Name it .csv, .jsonl or .parquet")
-    number = 0
-    for batch in _batches(file, kind, path.name):
-        yield _typed(batch, layout, number, path)
-        number += batch.num_rows
-
-
-def _batches(file: Path, kind: str, name: str) -> Iterator[pa.RecordBatch]:
-    """The table as it is. What Arrow says against it quotes the row that it stumbled over: only the place is told."""
-    try:
-        if kind == "jsonl":
-            yield from _read_jsonl(file, name)
-        else:
-            yield from (_read_csv if kind == "csv" else _read_parquet)(file)
-    except (pa.lib.ArrowException, OSError) as error:
-        said = str(error)
-        row = re.search(r"Row #(\d+)", said)
-        columns = re.search(r"Expected (\d+) columns, got (\d+)", said)
-        why = f"{columns[2]} columns where the first line has {columns[1]}" if columns else f"it is no sound {kind}"
-        why = "it is not UTF-8" if "UTF8" in said else why
-        raise CallError(f"{name}: {f'row {row[1]}: ' if row else ''}{why}") from None
-
-
-def _looks_like(file: Path) -> str:
-    """What a stream without a name is, by its beginning."""
-    with reading(file) as stream:
-        start = stream.read(4)
-    return "parquet" if start == b"PAR1" else "jsonl" if start[:1] == b"{" else "csv"
-
-
-def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import csv
-
-    if path.stat().st_size == 0:
-        return
-    parsing = csv.ParseOptions(newlines_in_values=True)
-    serial = csv.ReadOptions(use_threads=False)  # with threads it doesn't know its row's number
-    with csv.open_csv(path, serial, parsing) as reader:
-        names = reader.schema.names
-    options = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True,
-        null_values=[""],
-    )  # fmt: skip
-    with csv.open_csv(path, serial, parsing, options) as reader:
-        yield from reader
-
-
-def _read_jsonl(path: Path, name: str) -> Iterator[pa.RecordBatch]:
-    rows: list[dict[str, Any]] = []
-    with path.open("rb") as lines:
-        for n, line in enumerate(lines, 1):
-            rows.append(_object(line, f"{name}: line {n}"))
-            if len(rows) == 10_000:
-                yield _of_rows(rows)
-                rows = []
-    if rows:
-        yield _of_rows(rows)
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        text = line.decode("utf-8")
-        row = json.loads(text)
-        if "\\u" in text:  # half a letter can be written so, and nothing else can hold it
-            json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CallError(f"{where}: byte {line[error.start]:02x} at {error.start + 1} is no UTF-8") from None
-    except UnicodeEncodeError:
-        raise CallError(f"{where} has half a letter (a lone surrogate)") from None
-    except (ValueError, RecursionError):
-        raise CallError(f"{where} is no JSON") from None
-    if not isinstance(row, dict):
-        raise CallError(f"{where} is no object")
-    return row
-
-
-def _of_rows(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    columns = [pa.array([_text(row.get(n)) for row in rows], pa.string()) for n in names]
-    return pa.RecordBatch.from_arrays(columns, names=names)
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value)
-
-
-def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import parquet
-
-    yield from parquet.ParquetFile(path).iter_batches()
-
-
-def _typed(batch: pa.RecordBatch, layout: Layout, number: int, path: Path) -> pa.RecordBatch:
-    n = batch.num_rows
-    known = {*layout.schema.names, RAW}
-    if unknown := [name for name in batch.schema.names if name not in known]:
-        raise CallError(f"{path.name}: columns that {layout.name} doesn't have: {', '.join(unknown)}")
-    if twice := [name for name, count in Counter(batch.schema.names).items() if count > 1]:
-        raise CallError(f"{path.name}: columns that are there twice: {', '.join(twice)}")
-    columns = []
-    for column in layout.schema:
-        if column.name == "record_no":
-            values = pa.array(range(number + 1, number + n + 1), pa.int64())
-        elif column.name == "record_type" and column.name not in batch.schema.names and len(layout.data_types) == 1:
-            values = pa.array([layout.data_types[0]] * n, pa.string())
-        elif column.name not in batch.schema.names:
-            values = pa.nulls(n, column.type)
-        else:
-            values = _of_type(batch.column(column.name), column, number, path)
-        columns.append(values)
-    made = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
-    if RAW not in batch.schema.names:
-        return made
-    return made.append_column(RAW, _of_type(batch.column(RAW), pa.field(RAW, pa.string()), number, path))
-
-
-def _of_type(values: pa.Array, column: pa.Field, number: int, path: Path) -> pa.Array:
-    if values.type == column.type:
-        return values
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    try:
-        return _cast_to(values, column.type)
-    except pa.lib.ArrowException:
-        for row, value in enumerate(values):
-            try:
-                _cast_to(pa.array([value.as_py()], values.type), column.type)
-            except pa.lib.ArrowException:
-                raise CallError(
-                    f"{path.name}: record {number + row + 1}, field {column.name}: no {column.type}"
-                ) from None
-        raise CallError(f"{path.name}: field {column.name}: no {column.type}") from None
-
-
-def _cast_to(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_time(kind) and pa.types.is_string(values.type):
-        return pc.strptime(values, format="%H:%M:%S", unit="s").cast(kind)
-    return values.cast(kind)
-
-
 def written_otherwise(file: Opened) -> Counter[str]:
     """What of a sound file would be written otherwise: lines of text, or how fixed records are divided."""
     with file.stream() as stream, file.stream() as source:
@@ -339,14 +188,31 @@ def written_otherwise(file: Opened) -> Counter[str]:
             for _ in written:
                 pass
             return Counter({"(line ends or blocks)": 1} if written.sha256 != parsed.sha256 else {})
-        lines = sum(a != b for a, b in zip_longest(source, _lines(written)))
+        feed = b"\n" if file.layout.kind == "tagged" else bytes([codepage(file.encoding).byte("\n")])
+        lines = _otherwise(_lines(iter(lambda: source.read(CHUNK), b""), feed), _lines(written, feed))
         return Counter({"(lines)": lines} if lines else {})
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _otherwise(there: Iterator[bytes], written: Iterator[bytes]) -> int:
+    """How many lines differ; a few that only one of them has don't make all that follow differ."""
+    one: list[bytes] = []
+    other: list[bytes] = []
+    n = 0
+    while True:
+        one += islice(there, AHEAD - len(one))
+        other += islice(written, AHEAD - len(other))
+        if not one or not other:
+            return n + len(one) + len(other) + sum(1 for _ in chain(there, written))
+        alike = ((i, j) for i, j in SKIPS if i < len(one) and j < len(other) and one[i] == other[j])
+        i, j = next(alike, (1, 1))
+        n += max(i, j)
+        del one[: i or not j], other[: j or not i]  # the two that are the same, if they come next
+
+
+def _lines(chunks: Iterable[bytes], feed: bytes) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line + b"\n" for line in lines)
+        *lines, rest = (rest + chunk).split(feed)
+        yield from (line + feed for line in lines)
     if rest:
         yield rest
