@@ -350,6 +350,14 @@ def test_a_zip_with_a_protected_person_in_it_is_held_for_a_person_to_decide(hous
     assert "no_protected_persons" in outcome.rules
 
 
+def test_a_zip_with_far_fewer_persons_than_yesterdays_or_none_is_held(house: House) -> None:
+    everybody = nobody_protected(PUPILS.all)
+    assert house.takes("fronter", "FRONTER-whole.ZIP", hanna.fronter_zip(everybody, FIRST_DAY)).state == "delivered"
+    for few in (everybody[:3], []):
+        outcome = house.takes("fronter", f"FRONTER-{len(few)}.ZIP", hanna.fronter_zip(few, FIRST_DAY))
+        assert (outcome.state, outcome.received, outcome.rules) == ("held", None, {"volume_against_history"})
+
+
 def test_small_cells_in_statistics_are_held(house: House) -> None:
     name, _ = good("statistics")
     outcome = house.takes("statistics", name, hanna.statistics_file(PUPILS.young, 99, small=True))

@@ -119,7 +119,7 @@ def run_gate(
 
 def _the_suite_fits(suite: Suite, layout: Layout) -> None:
     """A record type that the layout doesn't have would make an expectation that holds for no rows, and always."""
-    named = {t for rule in suite.expectations for t in rule.record_types}
+    named = {t for rule in suite.expectations for t in rule.record_types} | ({suite.volume.of} - {""})
     if unknown := named - layout.records.keys():
         raise CallError(f"the suite names {', '.join(sorted(unknown))}, no record type of {layout.format}")
 
