@@ -10,25 +10,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import ebcdic  # noqa: F401 (registers cp278)
 
 from sandbox import agresso, bosko, hanna, hanna_datasets, partners, school
-from sandbox.population import Population, flags_gone, population_file
+from sandbox.population import Population, population_file
 from sandbox.pupils import Pupil, Pupils, as_registered
 from sandbox.stack import FIRST_DAY
 from tests.rows import Town
 
-CASES_IN = ("empty", "truncated", "in another encoding", "without flags", "the same again")
+CASES_IN = ("empty", "truncated", "in another encoding", "without flags", "the same again")  # without all, all but one
 CASES_OUT = ("nothing", "too long", "a letter that the target lacks", "without flags", "the same again")
 
 
 # --- files that come
 
 Bad = Callable[[bytes], bytes]
+Unflagged = Callable[[bytes, int], bytes]  # all flags are gone but those of the first so many records that have one
 REGISTER = Population.of(5, 60, FIRST_DAY)  # as tests.gating fills BoSko
 PUPILS = Pupils.of(11, 240, FIRST_DAY, REGISTER.people.values())
 COUNTRY = as_registered(PUPILS.all, REGISTER.people.values())
+YES = "J".encode("cp278")[0]
 ORDERS: list[agresso.Order] = []  # the invoices that a test has sent: what Agresso can report of
 
 
@@ -44,27 +47,47 @@ def nobody_protected(pupils: list[Pupil]) -> list[Pupil]:
     return [p for p in pupils if not p.flagged and p.personnr not in known]
 
 
-def in_text(pattern: str, instead: str, encoding: str) -> Bad:
+def in_text(pattern: str, instead: str, encoding: str) -> Unflagged:
     """Every match of this, in the file's own letters, replaced by as much."""
 
-    def change(data: bytes) -> bytes:
-        return re.sub(pattern, instead, data.decode(encoding), flags=re.MULTILINE).encode(encoding)
+    def change(data: bytes, left: int) -> bytes:
+        seen = count(1)
+        text = re.sub(
+            pattern, lambda m: m[0] if next(seen) <= left else m.expand(instead), data.decode(encoding),
+            flags=re.MULTILINE,
+        )  # fmt: skip
+        return text.encode(encoding)
 
     return change
 
 
-def in_records(length: int, *places: int) -> Bad:
+def in_records(length: int, *places: int) -> Unflagged:
     """In each post 20 of a dataset the flags at these columns become N."""
 
-    def change(data: bytes) -> bytes:
-        out = bytearray(data)
+    def change(data: bytes, left: int) -> bytes:
+        out, seen = bytearray(data), 0
         for start in range(0, len(out), length):
-            if out[start : start + 2] == "20".encode("cp278"):
-                for place in places:
-                    out[start + place - 1 : start + place] = "N".encode("cp278")
+            flags = [start + place - 1 for place in places]
+            if out[start : start + 2] != "20".encode("cp278") or not any(out[f] == YES for f in flags):
+                continue
+            seen += 1
+            if seen > left:
+                for flag in flags:
+                    out[flag : flag + 1] = "N".encode("cp278")
         return bytes(out)
 
     return change
+
+
+def in_notices(data: bytes, left: int) -> bytes:
+    """In a population file: no flags, and no notices that say that they are about secrecy."""
+    kept, seen = [], 0
+    for line in data.splitlines(keepends=True):
+        flag = line.startswith((b"#UP 01003 J", b"#UP 01020 J"))
+        seen += flag
+        if not line.startswith(b"#UP 01004 3") and (not flag or seen <= left):
+            kept.append(line)
+    return b"".join(kept)
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,7 @@ class Incoming:
 
     good: Callable[[int], bytes]
     name: str
-    unflagged: Bad | None = None
+    unflagged: Unflagged | None = None
     trailer: bool = True
     written_in: str = "cp1252"
     without: dict[str, str] = field(default_factory=dict)
@@ -113,7 +136,7 @@ ASKED = {"without flags": f"{NO_FLAGS}: a question is the number alone"}
 RECEIPT = {"without flags": f"{NO_FLAGS}: a receipt tells of a report"}
 
 INCOMING: dict[str, Incoming] = {
-    "kir": Incoming(week, "KIR.TXT", flags_gone, written_in="cp437"),
+    "kir": Incoming(week, "KIR.TXT", in_notices, written_in="cp437"),
     "a02": Incoming(reported, "F03-PROCAPITA.txt", written_in="cp278",
                     without={"without flags": f"{NO_FLAGS}, and nothing of it is written to the register"}),
     "csn_month": Incoming(report("GYM"), "CSN.HANNA.ANDRING", in_records(150, 23)),

@@ -123,6 +123,24 @@ def test_files_in_any_order_leave_the_same_ledger(invoiced: tuple[Ledger, list[a
     assert {row[3] for row in ends[0]} >= {"B", "O"}
 
 
+def test_what_was_closed_before_still_counts_and_an_older_file_that_comes_late_tells_nothing(
+    invoiced: tuple[Ledger, list[agresso.Order]],
+) -> None:
+    town, orders = invoiced
+    total = int(sum(o.amount for o in orders) * 100)
+    full = town.load(agresso.report(orders, at(LATER), 45), "all")
+    left = [o for o in orders if agresso.item(o, LATER).status not in "BK"]
+    assert 0 < len(left) < len(orders)
+    without = town.load(agresso.report(left, at(LATER + timedelta(days=1)), 46), "without those closed")
+    late = town.load(agresso.report(orders[:10], at(FIRST_DAY + timedelta(days=1)), 2), "late")
+    assert late["older_ignored"] == 10
+    for counts in (full, without, late):
+        assert counts["reported_ore"] + counts["outstanding_ore"] == total
+        assert counts["outstanding_ore"] == full["outstanding_ore"]
+    with town.change() as connection:
+        connection.execute("truncate bosko.receivable, bosko.receivable_load")
+
+
 def test_of_two_files_of_a_day_the_one_with_the_higher_number_holds(
     invoiced: tuple[Ledger, list[agresso.Order]],
 ) -> None:

@@ -280,9 +280,22 @@ def test_a_file_in_the_wrong_encoding_is_quarantined(house: House, key: str) -> 
 def test_a_file_that_has_lost_all_flags_is_held(house: House, key: str) -> None:
     spoil = INCOMING[key].unflagged
     assert spoil is not None
-    outcome = spoiled(key, house, spoil)
+    outcome = spoiled(key, house, lambda data: spoil(data, 0))
     assert "conservation_of_the_protected_set" in outcome.rules
     assert outcome.state in ("held", "quarantined")
+
+
+@pytest.mark.parametrize("key", [k for k, row in INCOMING.items() if row.unflagged])
+def test_a_file_that_has_lost_all_flags_but_one_is_held_and_says_in_which_records(house: House, key: str) -> None:
+    spoil = INCOMING[key].unflagged
+    assert spoil is not None
+    if declared()[key].target.transport != "database":  # a load's persons are in the register
+        assert house.takes(key, *good(key)).state == "delivered"
+    outcome = spoiled(key, house, lambda data: spoil(data, 1))
+    assert outcome.state in ("held", "quarantined")
+    lost = {f.record for f in outcome.findings if f.rule.startswith("conservation")}
+    assert lost, outcome.rules
+    assert lost != {None}
 
 
 def test_every_row_of_the_catalogue_is_tried_in_each_way_or_says_why_not() -> None:
@@ -335,6 +348,14 @@ def test_a_zip_with_a_protected_person_in_it_is_held_for_a_person_to_decide(hous
     outcome = house.takes("fronter", name, hanna.fronter_zip([*nobody_protected(PUPILS.all)[3:], whose], FIRST_DAY))
     assert (outcome.state, outcome.received) == ("held", None)
     assert "no_protected_persons" in outcome.rules
+
+
+def test_a_zip_with_far_fewer_persons_than_yesterdays_or_none_is_held(house: House) -> None:
+    everybody = nobody_protected(PUPILS.all)
+    assert house.takes("fronter", "FRONTER-whole.ZIP", hanna.fronter_zip(everybody, FIRST_DAY)).state == "delivered"
+    for few in (everybody[:3], []):
+        outcome = house.takes("fronter", f"FRONTER-{len(few)}.ZIP", hanna.fronter_zip(few, FIRST_DAY))
+        assert (outcome.state, outcome.received, outcome.rules) == ("held", None, {"volume_against_history"})
 
 
 def test_small_cells_in_statistics_are_held(house: House) -> None:

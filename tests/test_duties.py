@@ -88,7 +88,18 @@ def history(*records: int, days: int = 1) -> list[Seen]:
         (560, history(1000, 800), True),  # 30 % below the smallest
         (559, history(1000, 800), False),
         (3, history(9), True),  # what chance alone may do
+        (2, history(9), False),
         (0, history(10), False),
+        (2, history(5), True),
+        (1, history(5), False),
+        (1, history(4), True),
+        (1, history(3), True),
+        (0, history(2), False),
+        (0, history(1), False),
+        (2, history(0), True),
+        (3, history(0), False),
+        (18, history(9), True),
+        (21, history(9), False),
         (500, history(*[1000] * 8, 500), False),  # the ninth is no longer looked at
     ],
 )
@@ -99,9 +110,25 @@ def test_as_much_as_usual_passes_and_what_is_not_is_held(records: int, before: l
     assert bool(found.message) is not ok
 
 
-def test_the_first_delivery_passes_and_says_so() -> None:
+def test_the_first_delivery_passes_and_says_so_unless_there_is_nothing_in_it() -> None:
     found = volume.compare(12, [], Volume(), NOW)
     assert (found.ok, found.message) == (True, "nothing to compare with: the first delivery")
+    assert volume.compare(0, [], Volume(), NOW).verdict == "hold"
+
+
+@given(some.integers(1, 10**7), some.floats(0, 0.99))
+def test_a_count_never_falls_to_nothing_and_by_chance_to_no_less_than_a_quarter(before: int, fewer: float) -> None:
+    assert not volume.compare(0, history(before), Volume(fewer=fewer), NOW).ok
+    assert not volume.compare((before - 1) // 4, history(before), Volume(fewer=min(fewer, 0.75)), NOW).ok
+
+
+def test_of_one_type_of_records_the_others_dont_count() -> None:
+    before = [Seen("x-1", "", NOW - NIGHT, "", 1003, {"records.member": 3, "records.person": 1000})]
+    persons_only = Volume(of="person", fewer=0.1)
+    assert persons_only.count(903, {"records.member": 3, "records.person": 900}) == 900
+    assert volume.compare(900, before, persons_only, NOW).ok
+    found = volume.compare(899, before, persons_only, NOW)
+    assert (found.ok, found.message) == (False, "899 records of type person; the last delivery had 1000")
 
 
 def test_august_is_like_last_august() -> None:

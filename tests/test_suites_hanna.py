@@ -21,6 +21,7 @@ from slussen.database import connect
 from slussen.errors import Findings
 from slussen.manifest import Manifest
 from slussen.quality import suite as suites
+from slussen.quality.duties import Duties
 from slussen.quality.gate import run_gate
 from slussen.quality.report import GateReport
 from slussen.quality.suite import Rule
@@ -55,7 +56,9 @@ def rows_of(key: str) -> list[Row]:
     return found
 
 
-def gate(databases: Databases, key: str, rows: list[Row]) -> GateReport:
+def gate(
+    databases: Databases, key: str, rows: list[Row], *, interchange: str = "", duties: Duties | None = None
+) -> GateReport:
     """These records through the gate."""
     i = declared()[key]
     layout, table = layouts.load(i.layout), f"h{next(TABLES)}"
@@ -67,10 +70,14 @@ def gate(databases: Databases, key: str, rows: list[Row]) -> GateReport:
         stage.create(connection, table, schema)
         stage.copy_in(connection, table, [pa.RecordBatch.from_arrays(columns, schema=schema)])
     manifest = Manifest(
-        integration=key, interchange=f"{key}-1", stage=table, records=len(rows), totals={"rows": len(rows)}
+        integration=key,
+        interchange=interchange or f"{key}-1",
+        stage=table,
+        records=len(rows),
+        totals={"rows": len(rows)},
     )
     return run_gate(manifest=manifest, layout=layout, policy=i.persons, kind="relay", stage_dsn=databases[0],
-                    bosko_dsn=databases[1])  # fmt: skip
+                    bosko_dsn=databases[1], duties=duties)  # fmt: skip
 
 
 # --- how a line is broken

@@ -81,15 +81,16 @@ from file
 cross join run
 on conflict do nothing;
 
--- The money, in öre, of every invoice of ours in the file, merged now or before: what was paid or credited, and what is left.
+-- The money, in öre, of every invoice of ours that any file has told of, by its newest word: what was paid or credited,
+-- and what is left. Not this file's alone: what was closed before is told of no more, and an older file is no news.
 with ours as (
-    select i.belopp, i.restbelopp
-    from incoming i
-    where i.record_type = 'post' and exists (select from bosko.debiting d where d.id = i.order_id - 38000000)
+    select r.amount, r.rest
+    from bosko.receivable r
+    where exists (select from bosko.debiting d where d.id = r.order_id - 38000000)
 )
 select
-    (select coalesce(100 * sum(belopp - restbelopp), 0)::bigint from ours) as reported_ore,
-    (select coalesce(100 * sum(restbelopp), 0)::bigint from ours) as outstanding_ore,
+    (select coalesce(100 * sum(amount - rest), 0)::bigint from ours) as reported_ore,
+    (select coalesce(100 * sum(rest), 0)::bigint from ours) as outstanding_ore,
     count(*) filter (where is_new) as inserted,
     count(*) filter (where is_changed and not is_new and not is_older) as changed,
     count(*) filter (where not is_changed and not is_new and not is_older) as unchanged,

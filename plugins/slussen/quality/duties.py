@@ -70,7 +70,7 @@ def checks(
     before = seen.earlier(stage, manifest, duties.sent, duties.now)
     seen.keep(stage, manifest, totals, duties.now)
     if duties.owes("volume"):
-        yield volume.compare(manifest.records, before, suite.volume, duties.now)
+        yield volume.compare(suite.volume.count(manifest.records, totals), before, suite.volume, duties.now)
     if duties.owes("duplicates: same name"):
         yield duplicates.same_name(manifest, before, duties.now)
     if duties.owes("duplicates: same content"):

@@ -14,7 +14,7 @@ from slussen.database import connect
 from slussen.errors import CallError, Finding, StageGone, redacted
 from slussen.keys import keyed
 from slussen.quality import duties as owed
-from slussen.quality import protection
+from slussen.quality import protection, sender
 from slussen.quality import suite as suites
 from slussen.quality.expectations import gate_url, validate
 from slussen.quality.report import SHOWN, Check, GateReport
@@ -97,9 +97,11 @@ def run_gate(
                 report.checks.append(protection.flags_in_file_agree(stage, table, layout))
             elif layout.flag_fields:
                 before = (previous or {}).get("register")
-                report.checks.append(
-                    protection.flags_of_the_sender(stage, table, layout, policy, report.register, before)
-                )
+                report.checks.append(sender.flags_of_the_sender(stage, table, layout, policy, report.register, before))
+                if duties is not None:
+                    report.checks.append(
+                        sender.nobody_lost_the_flag(stage, table, layout, manifest, duties.sent, duties.now)
+                    )
             if policy == "hold":
                 report.checks.append(_nobody_is_protected(report.protected["in"], manifest.records))
         if duties is not None:
@@ -117,7 +119,7 @@ def run_gate(
 
 def _the_suite_fits(suite: Suite, layout: Layout) -> None:
     """A record type that the layout doesn't have would make an expectation that holds for no rows, and always."""
-    named = {t for rule in suite.expectations for t in rule.record_types}
+    named = {t for rule in suite.expectations for t in rule.record_types} | ({suite.volume.of} - {""})
     if unknown := named - layout.records.keys():
         raise CallError(f"the suite names {', '.join(sorted(unknown))}, no record type of {layout.format}")
 

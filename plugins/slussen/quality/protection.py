@@ -2,7 +2,8 @@
 
 Four questions, each answered by counting: is everybody whom the register protects flagged in these rows, and nobody
 else; has the register itself lost flags since the last delivery that no population file took away; are those whom it
-protects the same persons; and do a population file's flags agree with those that it comes to change.
+protects the same persons; and do a population file's flags agree with those that it comes to change. The flags of a
+relay's sender are ``sender.py``'s.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from slussen.records.layout import Layout
 
 LOST = "find out where the flag was lost; release only if each of these persons is known to be unprotected now"
-FEW = 3  # flagged records that a file would have by the last one's share: fewer may be none by chance
 SECRECY = "3"  # Navet's ärendetyp (term 01004) of a notice that is about secrecy itself
 
 
 def bring_register(stage: Connection, bosko: Connection) -> dict[str, Any]:
-    """Copy the numbers of the register's protected persons into a temporary table ``register``.
+    """Copy the numbers of the register's protected persons into a temporary table ``register``, and into ``lifted``
+    those who were protected until a population file took it away, and when.
 
     Returns ``protected``, how many; ``net``, flags that population files have set less those that they have taken away,
     ever; ``mark``, who they are less what the files have changed: a sum of keyed hashes, which gives nobody away.
@@ -34,15 +35,23 @@ def bring_register(stage: Connection, bosko: Connection) -> dict[str, Any]:
     stage.execute("create temporary table register (personnr text primary key) on commit drop")
     bosko.execute("set transaction isolation level repeatable read, read only")  # both counts see the same register
     protected = [str(r[0]) for r in bosko.execute("select personnr from bosko.person where protected").fetchall()]
-    changes = bosko.execute("select personnr, protected from bosko.protection_change").fetchall()
+    changes = bosko.execute(
+        "select personnr, protected, changed_at from bosko.protection_change order by id"
+    ).fetchall()
     with stage.cursor() as cursor, cursor.copy("copy register from stdin") as copy:
         for number in protected:
             copy.write_row((number,))
-    stage.execute("analyze register")
+    stage.execute("create temporary table lifted (personnr text primary key, at timestamptz) on commit drop")
+    last = {str(number): (given, at) for number, given, at in changes}
+    with stage.cursor() as cursor, cursor.copy("copy lifted from stdin") as copy:
+        for number, (given, at) in last.items():
+            if not given:
+                copy.write_row((number, at))
+    stage.execute("analyze register, lifted")
     mark = 0
     for key in keyed(f"protected {number}" for number in (*protected, *(r[0] for r in changes))):
         mark ^= int(key, 16)
-    net = sum(1 if given else -1 for _, given in changes)
+    net = sum(1 if given else -1 for _, given, _ in changes)
     return {"protected": len(protected), "net": net, "mark": f"{mark:064x}"}
 
 
@@ -54,7 +63,7 @@ def tally(stage: Connection, table: sql.Identifier, layout: Layout, kind: str, p
     """
     if kind == "relay":
         return _relayed(stage, table, layout, policy)
-    who, mark = _flagged(layout, kind)
+    who, mark = flag_of(layout, kind)
     row = stage.execute(
         sql.SQL(
             "select count(*), count(*) filter (where {mark}) from {table}"
@@ -69,7 +78,7 @@ def tally(stage: Connection, table: sql.Identifier, layout: Layout, kind: str, p
 
 
 def _relayed(stage: Connection, table: sql.Identifier, layout: Layout, policy: str) -> dict[str, int]:
-    who, mark = _flagged(layout, "relay")
+    who, mark = flag_of(layout, "relay")
     protected = sql.SQL("select personnr from register union all select {who} from {table} where {mark}").format(
         who=who, table=table, mark=mark
     )
@@ -84,7 +93,7 @@ def _relayed(stage: Connection, table: sql.Identifier, layout: Layout, policy: s
 
 def everyone_is_flagged(stage: Connection, table: sql.Identifier, layout: Layout) -> Check:
     """Extracts: a row about somebody whom the register protects says so."""
-    n, records = _records(
+    n, records = records_of(
         stage, table, sql.SQL("not coalesce(protected, false) and ({})").format(_about_protected(layout))
     )
     return Check(
@@ -96,7 +105,7 @@ def everyone_is_flagged(stage: Connection, table: sql.Identifier, layout: Layout
 
 def nobody_else_is_flagged(stage: Connection, table: sql.Identifier, layout: Layout) -> Check:
     """Extracts: flags that the register knows nothing of are a sign that they stand with the wrong persons."""
-    n, records = _records(stage, table, sql.SQL("protected and not ({})").format(_about_protected(layout)))
+    n, records = records_of(stage, table, sql.SQL("protected and not ({})").format(_about_protected(layout)))
     return Check(
         "flags that the register has too", "warning", n == 0, n, n, records,
         f"{n} records are flagged, of persons whom the register doesn't protect" if n else "",
@@ -125,15 +134,15 @@ def flags_in_file_agree(stage: Connection, table: sql.Identifier, layout: Layout
 
     Whoever gets a new personal number brings the protection along: it is told of by the old number's reference.
     """
-    who, mark = _flagged(layout, "load")
+    who, mark = flag_of(layout, "load")
     protected = sql.SQL(
         "({who} in (select personnr from register) or {who} in (select hanvisningspersonnummer from {table}"
         " where {who} in (select personnr from register)))"
     ).format(who=who, table=table)
     bare = sql.SQL("{} and not {}").format(protected, mark)
     unexplained = sql.SQL("{} and arendetyp is distinct from {}").format(bare, sql.Literal(SECRECY))
-    told, without, flagged, lost = _counts(stage, table, protected, bare, mark, unexplained)
-    records = _records(stage, table, unexplained)[1] if lost else []
+    told, without, flagged, lost = counts_of(stage, table, protected, bare, mark, unexplained)
+    records = records_of(stage, table, unexplained)[1] if lost else []
     check = Check(
         "conservation of the protected set", "warning", lost == 0, told, lost, records,
         f"{lost} of {told} protected persons come without their flag, and no reason is given" if lost else "", LOST,
@@ -141,49 +150,11 @@ def flags_in_file_agree(stage: Connection, table: sql.Identifier, layout: Layout
     if not lost and without == told > 1 and flagged == 0:
         check.ok, check.unexpected = False, told
         check.message = f"the file takes the flag from all {told} protected persons that it tells of"
-        check.records = _records(stage, table, protected)[1]
+        check.records = records_of(stage, table, protected)[1]
     return check
 
 
-def flags_of_the_sender(
-    stage: Connection,
-    table: sql.Identifier,
-    layout: Layout,
-    policy: str,
-    register: dict[str, Any],
-    before: Mapping[str, Any] | None,
-) -> Check:
-    """Relays with flags: whom the register protects is flagged in the file too, and a file has not lost all its flags.
-
-    Where the record leaves as it is, the receiver has nothing but the flag: one that is missing is held. Where records
-    are masked or blocked the register does so too, and one is a remark. Adds ``flagged`` and ``of`` to ``register``:
-    flagged records, of how many that have a flag; ``before`` is what the last delivered file's gate added.
-    """
-    who, mark = _flagged(layout, "relay")
-    flags = [f for f in layout.fields if f.flag]
-    kinds = list(dict.fromkeys(k for f in flags for k in (f.only or tuple(layout.records))))
-    protected = sql.SQL("record_type = any({}) and {} in (select personnr from register)").format(
-        sql.Literal(kinds), who
-    )
-    of, flagged, told = _counts(
-        stage, table, sql.SQL("record_type = any({})").format(sql.Literal(kinds)), mark, protected
-    )
-    lost, records = _records(stage, table, sql.SQL("{} and not {}").format(protected, mark))
-    register |= {"flagged": flagged, "of": of}
-    expected = before["flagged"] * of // max(before["of"], 1) if before and "flagged" in before else 0
-    check = Check("conservation of the protected set", "warning", True, told, lost, records, next_step=LOST)
-    if flagged == 0 and expected >= FEW:
-        check.message = f"nobody is flagged, where the last file's share would be {expected} records"
-    elif flagged == 0 and lost:
-        check.message = f"nobody is flagged, and the register protects {lost} of these records' persons"
-    elif lost and policy not in ("mask", "block"):
-        check.message = f"{lost} of {told} records of protected persons come without their flag"
-    if check.message:
-        check.ok, check.unexpected = False, max(lost, 1)
-    return check
-
-
-def _flagged(layout: Layout, kind: str) -> tuple[sql.Composable, sql.Composable]:
+def flag_of(layout: Layout, kind: str) -> tuple[sql.Composable, sql.Composable]:
     """SQL for whose row it is, and whether it is flagged."""
     if kind == "extract":
         return sql.Identifier("person"), sql.SQL("coalesce(protected, false)")
@@ -206,13 +177,13 @@ def _about_protected(layout: Layout) -> sql.Composable:
     )
 
 
-def _counts(stage: Connection, table: sql.Identifier, *where: sql.Composable) -> list[int]:
+def counts_of(stage: Connection, table: sql.Identifier, *where: sql.Composable) -> list[int]:
     filters = [sql.SQL("count(*) filter (where {})").format(w) for w in where]
     row = stage.execute(sql.SQL("select {} from {}").format(sql.SQL(", ").join(filters), table)).fetchone()
     return [int(n) for n in row or [0] * len(where)]
 
 
-def _records(stage: Connection, table: sql.Identifier, where: sql.Composable) -> tuple[int, list[int]]:
+def records_of(stage: Connection, table: sql.Identifier, where: sql.Composable) -> tuple[int, list[int]]:
     """How many rows, and the first records of them."""
     query = sql.SQL("select record_no, count(*) over () from {} where {} order by 1 limit {}")
     rows = stage.execute(query.format(table, where, SHOWN)).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -116,12 +117,21 @@ class Rule(BaseModel):
 
 
 class Volume(BaseModel):
-    """Which share fewer, or more, than in any delivery that it is compared with is still usual."""
+    """Which share fewer, or more, than in any delivery that it is compared with is still usual.
+
+    ``of`` is the record type that is counted, where not all records are.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    of: str = ""
+
     fewer: float = Field(default=0.3, ge=0, le=1)
     more: float = Field(default=0.5, ge=0)
+
+    def count(self, records: int, totals: Mapping[str, int]) -> int:
+        """What is compared, of a delivery of so many records with these totals."""
+        return totals.get(f"records.{self.of}", 0) if self.of else records
 
 
 class BusinessKey(BaseModel):
