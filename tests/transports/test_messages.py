@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import shs_node, x400_gateway
+from sandbox import imap_server, shs_node, x400_gateway
 from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
@@ -64,6 +64,23 @@ def test_a_reply_that_is_lost_is_unknown_and_the_message_is_there(rig: Rig) -> N
     with rig.open() as partner, pytest.raises(Unknown):
         hand_over(partner, CONTENT)
     assert len(rig.arrived()) == 1
+
+
+@pytest.mark.parametrize("name", ["AVL\udcc4SNING.TXT", "a/b.txt", "a\x07.txt", "a\uffff.txt"])
+def test_a_name_that_no_message_can_carry_is_refused_before_anything_is_sent(rig: Rig, name: str) -> None:
+    with rig.open() as partner, pytest.raises(TransportRefused, match="no name that a message can carry"):
+        hand_over(partner, CONTENT, name=name)
+    assert rig.arrived() == []
+
+
+def test_authorities_that_cannot_be_read_are_the_connections_fault(rig: Rig, tmp_path: Path) -> None:
+    def used(act: Any) -> None:
+        with rig.open(ca=str(tmp_path / "none.pem")) as partner:
+            act(partner)
+
+    for act in (lambda partner: hand_over(partner, CONTENT), lambda partner: partner.entries("*")):
+        with pytest.raises(CallError, match="can't be read as PEM"):
+            used(act)
 
 
 def test_a_payload_that_is_not_as_long_as_announced_is_not_sent(rig: Rig) -> None:
@@ -161,9 +178,9 @@ def test_a_certificate_that_is_not_good_is_refused_before_anything_is_sent(
     with running(tmp_path / "bad", bad) as server:  # type: ignore[operator]
         where = {"url": server.url} if rig.kind == "shs" else {"port": server.smtp_port, "imap_port": server.imap_port}
         with rig.open(**where) as partner:
-            with pytest.raises(TransportRefused, match="certificate is not good"):
+            with pytest.raises(TransportRefused, match="certificate"):
                 hand_over(partner, CONTENT)
-            with pytest.raises(TransportRefused, match="certificate is not good"):
+            with pytest.raises(TransportRefused, match="certificate"):
                 partner.entries("*")
     assert rig.arrived() == []
 
@@ -401,6 +418,27 @@ def test_wrong_password_is_final_and_says_what_to_check(gateway: Rig) -> None:
             partner.entries("*")
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_password_with_letters_beyond_ascii_lets_in_or_is_refused(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    """Where no login can carry it, that is said, and nothing of it."""
+    monkeypatch.setattr(x400_gateway, "PASSWORD", "sändlåda€")
+    if not plain:
+        monkeypatch.setattr(imap_server, "CAPABILITY", "IMAP4rev1 MOVE")
+        monkeypatch.delattr(x400_gateway.SMTP, "auth_PLAIN")
+    with gateway.open(password="sändlåda€") as partner:
+        if plain:
+            hand_over(partner, CONTENT)
+            assert partner.entries("*") == []
+            return
+        for act in (lambda: hand_over(partner, CONTENT), lambda: partner.entries("*")):
+            with pytest.raises(TransportRefused, match=r"logging in .* ASCII only") as caught:
+                act()
+            assert "xe4" not in str(caught.value)
+    assert gateway.arrived() == []
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [("251 elsewhere", ""), ("200", ""), ("OK queued", Unknown), ("", Unknown), ("354 go on", Unknown),
@@ -465,6 +503,12 @@ def test_what_no_node_would_answer_is_refused_and_the_message_keeps_its_id(node:
         node.play()
         assert hand_over(partner, CONTENT).endswith("duplicate")
     assert len(node.arrived()) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "", "https://", "ftp://a"])
+def test_an_address_that_is_not_https_is_no_address(node: Rig, url: str) -> None:
+    with pytest.raises(CallError, match="nothing is sent in the clear"):
+        node.open(url=url)
 
 
 @pytest.mark.parametrize("page", ["login", "gzip", "elsewhere"])

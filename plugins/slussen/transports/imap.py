@@ -17,7 +17,7 @@ from email.message import Message as Headers
 from typing import Any
 
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import TIMEOUT, Missing
+from slussen.transports import TIMEOUT, Missing, tls
 from slussen.transports.mime import parse_headers
 from slussen.transports.remote import Pace
 
@@ -67,7 +67,7 @@ class Mailbox:
             self._imap = _Paced(host, port, ssl_context=context, timeout=TIMEOUT)
         try:
             with said(f"logging in to {host}", final=True):
-                self._imap.login(user, password)
+                self._log_in(user, password)
             with said("opening the mailbox", final=True):
                 self._ok(self._imap.select(_quoted(mailbox)))
             self.validity = self._number("UIDVALIDITY")
@@ -75,6 +75,13 @@ class Mailbox:
         except BaseException:
             self.close()
             raise
+
+    def _log_in(self, user: str, password: str) -> None:
+        """By RFC 4616, whose words are UTF-8, where the server offers it; LOGIN takes ASCII alone."""
+        if "AUTH=PLAIN" in self._imap.capabilities:
+            self._imap.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
+        else:
+            self._imap.login(user, password)
 
     def _number(self, what: str) -> str:
         _, values = self._imap.response(what)
@@ -197,10 +204,9 @@ def said(doing: str, *, connecting: bool = False, final: bool = False) -> Iterat
     except (TransportError, TransportRefused):
         raise
     except ssl.SSLCertVerificationError as error:
-        raise TransportRefused(
-            f"{doing}: its certificate is not good (OpenSSL's code {error.verify_code}). Next: have the certificate, "
-            "or ours of the authority, renewed"
-        ) from None
+        raise tls.refusal(doing, error) from None
+    except UnicodeEncodeError:
+        raise TransportRefused(f"{doing}: the server takes ASCII only. Next: have another password given") from None
     except imaplib.IMAP4.abort:
         raise TransportError(f"{doing}: the connection ended") from None
     except imaplib.IMAP4.error:

@@ -12,6 +12,7 @@ that one has been archived. Mails of others, or with several files, are refused 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import smtplib
@@ -35,10 +36,12 @@ from slussen.transports import (
     Notice,
     Sink,
     Unknown,
+    carried,
     in_order,
     is_plain,
     matches,
     plain,
+    tls,
 )
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
 from slussen.transports.oraddress import same, to_smtp
@@ -114,21 +117,21 @@ class X400:
         )
 
     def _headers(self, message: Message, boundary: str) -> str:
-        name = quote(message.name.encode("utf-8", "surrogateescape"), safe="")
+        name = carried(message.name)
         answers = f"In-Reply-To: {message.answers}\r\nReferences: {message.answers}\r\n" if message.answers else ""
         return (
             f"Message-ID: {message.id}\r\n"
             f"Date: {formatdate()}\r\n"
             f"From: {self._from}\r\n"
             f"To: {self._to}\r\n"
-            f"Subject: {Header(message.name, 'utf-8', maxlinelen=200).encode(linesep=chr(13) + chr(10))}\r\n"
+            f"Subject: {Header(name, 'utf-8', maxlinelen=200).encode(linesep=chr(13) + chr(10))}\r\n"
             f"{answers}"
             f"Disposition-Notification-To: {self._from}\r\n"
             "MIME-Version: 1.0\r\n"
             f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
             f"--{boundary}\r\n"
             "Content-Type: application/octet-stream\r\n"
-            f"Content-Disposition: attachment; size={message.bytes};\r\n filename*=utf-8''{name}\r\n"
+            f"Content-Disposition: attachment; size={message.bytes};\r\n filename*=utf-8''{quote(name, safe='')}\r\n"
             "Content-Transfer-Encoding: base64\r\n\r\n"
         )
 
@@ -184,24 +187,22 @@ class X400:
         _ = self._mailbox
 
     def _connected(self) -> smtplib.SMTP:
-        a = self._account
+        a, context = self._account, tls.context(self._account.ca)
         smtp = smtplib.SMTP(timeout=TIMEOUT)
         try:
             with _said(f"connecting to {a.host}"):
                 _expect(smtp.connect(a.host, a.port), 220)
                 _expect(smtp.ehlo(), 250)
                 smtp._host = a.host  # type: ignore[attr-defined]  # the name that its certificate must have
-                _expect(smtp.starttls(context=self._context()), 220)
+                _expect(smtp.starttls(context=context), 220)
                 _expect(smtp.ehlo(), 250)
-                if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
-                    smtp.login(a.user, a.password)
+            if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
+                with _said(f"logging in to {a.host}"):
+                    _log_in(smtp, a.user, a.password)
         except BaseException:
             smtp.close()
             raise
         return smtp
-
-    def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._account.ca or None)
 
     # in
 
@@ -214,7 +215,7 @@ class X400:
         if self._opened is None:
             a = self._account
             self._opened = Mailbox(
-                a.imap_host, a.imap_port, a.user, a.password, self._context(), a.mailbox, a.archive
+                a.imap_host, a.imap_port, a.user, a.password, tls.context(a.ca), a.mailbox, a.archive
             )  # fmt: skip
         return self._opened
 
@@ -455,6 +456,15 @@ def _sender(mail: Mail) -> str:
     return quoted[1] if quoted else parseaddr(value)[1]
 
 
+def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    """By RFC 4616, whose words are UTF-8, where the gateway offers it; smtplib's ways all take ASCII alone."""
+    if "PLAIN" in smtp.esmtp_features["auth"].upper().split():
+        word = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        _expect(smtp.docmd("AUTH", f"PLAIN {word}"), 235)
+    else:
+        smtp.login(user, password)
+
+
 def _expect(reply: tuple[int, bytes], *good: int) -> None:
     if reply[0] not in good:
         raise smtplib.SMTPResponseException(*reply)
@@ -468,17 +478,17 @@ def _said(doing: str) -> Iterator[None]:
     except (TransportError, TransportRefused):
         raise
     except ssl.SSLCertVerificationError as error:
-        raise TransportRefused(
-            f"{doing}: the gateway's certificate is not good (OpenSSL's code {error.verify_code}). Next: have the "
-            "certificate, or ours of the authority, renewed"
-        ) from None
+        raise tls.refusal(doing, error) from None
+    except UnicodeEncodeError:
+        raise TransportRefused(f"{doing}: the gateway takes ASCII only. Next: have another password given") from None
     except smtplib.SMTPNotSupportedError:
         raise TransportRefused(f"{doing}: the gateway speaks no TLS; nothing is sent in the clear") from None
     except smtplib.SMTPResponseException as error:
         enhanced = re.match(rb"[245]\.\d{1,3}\.\d{1,3}", _bytes(error.smtp_error))
         code = f"{error.smtp_code}{f' {enhanced[0].decode()}' if enhanced else ''}"
         if 500 <= error.smtp_code < 600:
-            raise TransportRefused(f"{doing}: refused with {code}") from None
+            hint = ". Next: check user and password" if error.smtp_code in (530, 534, 535) else ""
+            raise TransportRefused(f"{doing}: refused with {code}{hint}") from None
         raise TransportError(f"{doing}: put off with {code}") from None
     except (smtplib.SMTPException, OSError) as error:
         number = getattr(error, "errno", None)
