@@ -701,7 +701,7 @@ def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("x400", "shs"):
+    for module in ("submission", "shs"):
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 0.5)
     rig.faults.set(Fault(kind="delay", on="send", seconds=3, times=1))
     began = time.monotonic()

@@ -4,7 +4,7 @@ Out: one message with one file, as RFC 2045's base64, written as it is read from
 interchange and a keyed hash: the same for every attempt, and not to be guessed, so that a report that names it comes
 from somebody who has had the message. A delivery report (RFC 3461) and a receipt notification (RFC 8098) are asked for.
 Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows:
-``Unknown``.
+``Unknown`` (``submission.py``).
 
 In: the partner's messages with one file each. Of several with files of one name the oldest is shown, the others when
 that one has been archived. Mails of others, or with several files, are refused by name, and stay where they are.
@@ -12,13 +12,9 @@ that one has been archived. Mails of others, or with several files, are refused 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-import smtplib
-import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import formatdate, parseaddr
@@ -29,13 +25,11 @@ from urllib.parse import quote
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
 from slussen.transports import (
-    TIMEOUT,
     Entry,
     Message,
     Missing,
     Notice,
     Sink,
-    Unknown,
     carried,
     in_order,
     is_plain,
@@ -45,15 +39,14 @@ from slussen.transports import (
 )
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
 from slussen.transports.oraddress import same, to_smtp
-from slussen.transports.reports import Report, delivery_report, read_report, to_xtext
+from slussen.transports.reports import Report, delivery_report, read_report, receipt_notification
+from slussen.transports.submission import Submission
 
 if TYPE_CHECKING:
     from slussen.transports.imap import Leaf, Mail, Mailbox
 
-SLICE = 1 << 16  # bytes that one step of sending may take its time over
 SMALL = 1 << 16  # bytes of a report's parts
 COUNTED = 1 << 20  # encoded bytes up to which a part is decoded to know its size
-QUEUED = re.compile(rb"queued as ([A-Za-z0-9]{4,40})")
 UNQUOTED = re.compile(r'[\x00-\x1f"\\]')
 MDN_SENT = "$MDNSent"  # RFC 3503
 
@@ -97,6 +90,9 @@ class X400:
         self._account = account
         self._from = to_smtp(account.originator, account.gateway)
         self._to = to_smtp(account.recipient, account.gateway)
+        self._gateway = Submission(
+            account.host, account.port, account.user, account.password, account.ca, self._from, self._to
+        )
         self._opened: Mailbox | None = None
         self._files: dict[str, _File] | None = None
         self._closed = False
@@ -112,9 +108,8 @@ class X400:
         boundary = f"=_{message.sha256[:48]}"
         head = self._headers(message, boundary).encode("ascii")
         size = len(head) + base64_size(message.bytes) + len(boundary) + 8
-        return self._hand_over(
-            message.id, chain([head], _counted(source, message), [f"--{boundary}--\r\n".encode()]), size
-        )
+        body = chain([head], _counted(source, message), [f"--{boundary}--\r\n".encode()])
+        return self._gateway.hand_over(body, size, message.id)
 
     def _headers(self, message: Message, boundary: str) -> str:
         name = carried(message.name)
@@ -135,74 +130,10 @@ class X400:
             "Content-Transfer-Encoding: base64\r\n\r\n"
         )
 
-    def _hand_over(self, identity: str, body: Iterable[bytes], size: int) -> str:
-        """A message with an identity asks for a report; one without is a report itself, and comes from nobody."""
-        smtp = self._connected()
-        try:
-            with _said("handing a message over"):
-                known = smtp.esmtp_features
-                mail, rcpt = f"FROM:<{self._from if identity else ''}>", f"TO:<{self._to}>"
-                if "size" in known:
-                    mail += f" SIZE={size}"
-                if "dsn" in known and identity:
-                    mail += f" RET=HDRS ENVID={to_xtext(identity)}"
-                    rcpt += f" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;{to_xtext(self._to)}"
-                elif "dsn" in known:
-                    rcpt += " NOTIFY=NEVER"
-                _expect(smtp.docmd("MAIL", mail), 250)
-                _expect(smtp.docmd("RCPT", rcpt), 250, 251)
-                _expect(smtp.docmd("DATA"), 354)
-                assert smtp.sock is not None
-                for chunk in body:
-                    view = memoryview(chunk)
-                    for start in range(0, len(view), SLICE):
-                        smtp.sock.sendall(view[start : start + SLICE])
-            try:
-                smtp.sock.sendall(b".\r\n")  # from here it may be theirs
-                code, text = smtp.getreply()
-            except (OSError, smtplib.SMTPException):
-                raise Unknown("the message was handed over to the gateway, and its reply was lost") from None
-            if 400 <= code < 600:  # only a "no" says that it isn't theirs
-                with _said("handing a message over"):
-                    raise smtplib.SMTPResponseException(code, text)
-            if not 200 <= code < 300:
-                raise Unknown("the message was handed over to the gateway, and its reply can't be read")
-            queued = QUEUED.search(text)
-            return queued[1].decode() if queued else ""
-        finally:
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.close()
-
     def connect(self) -> None:
         """Log in to both servers, and see that the gateway takes the partner's address; nothing is sent."""
-        smtp = self._connected()
-        try:
-            with _said("asking for the recipient"):
-                _expect(smtp.docmd("MAIL", f"FROM:<{self._from}>"), 250)
-                _expect(smtp.docmd("RCPT", f"TO:<{self._to}>"), 250, 251)
-                _expect(smtp.docmd("RSET"), 250)
-        finally:
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.quit()
+        self._gateway.ask()
         _ = self._mailbox
-
-    def _connected(self) -> smtplib.SMTP:
-        a, context = self._account, tls.context(self._account.ca)
-        smtp = smtplib.SMTP(timeout=TIMEOUT)
-        try:
-            with _said(f"connecting to {a.host}"):
-                _expect(smtp.connect(a.host, a.port), 220)
-                _expect(smtp.ehlo(), 250)
-                smtp._host = a.host  # type: ignore[attr-defined]  # the name that its certificate must have
-                _expect(smtp.starttls(context=context), 220)
-                _expect(smtp.ehlo(), 250)
-            if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
-                with _said(f"logging in to {a.host}"):
-                    _log_in(smtp, a.user, a.password)
-        except BaseException:
-            smtp.close()
-            raise
-        return smtp
 
     # in
 
@@ -334,30 +265,9 @@ class X400:
         if not (self._account.confirms and wanted and about) or MDN_SENT.lower() in mail.flags:
             return
         if same(wanted, self._to):
-            body = self._notification(about)
-            self._hand_over("", [body], len(body))
+            body = receipt_notification(about, self.message_id(f"read {about}"), self._from, self._to)
+            self._gateway.hand_over([body], len(body))
         self._mailbox.flag(mail.uid, MDN_SENT)
-
-    def _notification(self, about: str) -> bytes:
-        boundary = f"=_{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:48]}"
-        about = re.sub(r"[^!-~]", "", about)
-        return (
-            f"Message-ID: {self.message_id(f'read {about}')}\r\n"
-            f"Date: {formatdate()}\r\n"
-            f"From: {self._from}\r\n"
-            f"To: {self._to}\r\n"
-            "Subject: Receipt\r\n"
-            f"In-Reply-To: {about}\r\n"
-            "MIME-Version: 1.0\r\n"
-            "Content-Type: multipart/report; report-type=disposition-notification;\r\n"
-            f' boundary="{boundary}"\r\n\r\n'
-            f"--{boundary}\r\nContent-Type: text/plain\r\n\r\nThe file has been received.\r\n\r\n"
-            f"--{boundary}\r\nContent-Type: message/disposition-notification\r\n\r\n"
-            f"Final-Recipient: rfc822;{self._from}\r\n"
-            f"Original-Message-ID: {about}\r\n"
-            "Disposition: automatic-action/MDN-sent-automatically; processed\r\n\r\n"
-            f"--{boundary}--\r\n"
-        ).encode("ascii", "replace")
 
     # receipts
 
@@ -454,46 +364,3 @@ def _sender(mail: Mail) -> str:
     value = str(mail.headers.get("From", ""))
     quoted = re.search(r'<?("(?:[^"\\]|\\.)*"@[A-Za-z0-9.-]+)>?\s*$', value)
     return quoted[1] if quoted else parseaddr(value)[1]
-
-
-def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
-    """By RFC 4616, whose words are UTF-8, where the gateway offers it; smtplib's ways all take ASCII alone."""
-    if "PLAIN" in smtp.esmtp_features["auth"].upper().split():
-        word = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-        _expect(smtp.docmd("AUTH", f"PLAIN {word}"), 235)
-    else:
-        smtp.login(user, password)
-
-
-def _expect(reply: tuple[int, bytes], *good: int) -> None:
-    if reply[0] not in good:
-        raise smtplib.SMTPResponseException(*reply)
-
-
-@contextmanager
-def _said(doing: str) -> Iterator[None]:
-    """Faults of the way to the gateway as ours, by their codes: a gateway's words may quote anything."""
-    try:
-        yield
-    except (TransportError, TransportRefused):
-        raise
-    except ssl.SSLCertVerificationError as error:
-        raise tls.refusal(doing, error) from None
-    except UnicodeEncodeError:
-        raise TransportRefused(f"{doing}: the gateway takes ASCII only. Next: have another password given") from None
-    except smtplib.SMTPNotSupportedError:
-        raise TransportRefused(f"{doing}: the gateway speaks no TLS; nothing is sent in the clear") from None
-    except smtplib.SMTPResponseException as error:
-        enhanced = re.match(rb"[245]\.\d{1,3}\.\d{1,3}", _bytes(error.smtp_error))
-        code = f"{error.smtp_code}{f' {enhanced[0].decode()}' if enhanced else ''}"
-        if 500 <= error.smtp_code < 600:
-            hint = ". Next: check user and password" if error.smtp_code in (530, 534, 535) else ""
-            raise TransportRefused(f"{doing}: refused with {code}{hint}") from None
-        raise TransportError(f"{doing}: put off with {code}") from None
-    except (smtplib.SMTPException, OSError) as error:
-        number = getattr(error, "errno", None)
-        raise TransportError(f"{doing}: the connection broke{f' (errno {number})' if number else ''}") from None
-
-
-def _bytes(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "replace")
