@@ -173,7 +173,12 @@ class Session:
                 f"{k}: {v}\r\n".encode("utf-8", "surrogateescape")
                 for k, v in node.headers.raw_items() if k.upper() in names
             )  # fmt: skip
-            self.writer.write(f" BODY[{section}] {{{len(head) + 2}}}\r\n".encode() + head + b"\r\n")
+            head += b"\r\n"
+            if wanted[2]:
+                section, head = f"{section}]<{wanted[2]}>", head[int(wanted[2]) :][: int(wanted[3])]
+            else:
+                section += "]"
+            self.writer.write(f" BODY[{section} {{{len(head)}}}\r\n".encode() + head)
             return
         begins, ends = _part(node, section).body if section else (0, path.stat().st_size)
         if wanted[2]:

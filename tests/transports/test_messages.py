@@ -304,6 +304,44 @@ def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:
             fetched(partner, "a.txt")
 
 
+NAMELESS = b"--b\r\nContent-Type: %s\r\n\r\n%s\r\n"
+NOTE, DATA = NAMELESS % (b"text/plain", b"A file."), NAMELESS % (b"application/octet-stream", b"1234")
+
+
+@pytest.mark.parametrize("parts", [NOTE + DATA, DATA, NAMELESS % (b"text/plain", b"1234"), b""])
+def test_a_file_without_a_name_is_called_by_its_message_and_shown_whatever_is_looked_for(
+    gateway: Rig, parts: bytes
+) -> None:
+    if parts:
+        raw(gateway, "Content-Type: multipart/mixed; boundary=b", parts + b"--b--\r\n")
+    else:
+        raw(gateway, "Content-Type: text/plain", b"1234")
+    with gateway.open() as partner:
+        (entry,) = partner.entries("IFD-SVAR*")
+        assert (entry.name.endswith("-x"), entry.size) == (True, 4)
+        assert fetched(partner, entry.name) == b"1234"
+        partner.archive(entry.name, entry)
+        assert partner.entries("*") == []
+
+
+def test_a_file_without_a_name_beside_another_is_not_passed_over(gateway: Rig) -> None:
+    named = DATA.replace(b"stream", b'stream; name="a.txt"')
+    raw(gateway, "Content-Type: multipart/mixed; boundary=b", NOTE + named + DATA + b"--b--\r\n")
+    with gateway.open() as partner:
+        assert len(partner.entries("*.txt")) == 2
+        with pytest.raises(TransportRefused, match="several files"):
+            fetched(partner, "a.txt")
+
+
+def test_a_strangers_mail_without_a_file_is_shown_to_who_looks_for_everything(gateway: Rig) -> None:
+    raw(gateway, "Content-Type: text/plain", b"Undeliverable", sender=OTHER)
+    with gateway.open() as partner:
+        assert partner.entries("*.txt") == []
+        (entry,) = partner.entries("*")
+        with pytest.raises(TransportRefused, match="another sender"):
+            fetched(partner, entry.name)
+
+
 def test_parts_in_parts_are_found_and_too_many_of_them_refused(gateway: Rig) -> None:
     for depth in (3, 15):
         body = b"Content-Disposition: attachment; filename=%d.txt\r\n\r\nx" % depth
@@ -326,6 +364,22 @@ def test_the_partner_who_asks_for_it_is_told_that_his_file_was_received_once(gat
     (told,) = gateway.server.partners.arrived()
     assert told.answers == identity
     assert b"Original-Message-ID: " + identity.encode() in told.file.read_bytes()
+
+
+def test_a_mailbox_that_keeps_no_marks_of_ours_still_archives_and_the_partner_is_told_once(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keeps_none(*what: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(imap_server.Store, "flag", keeps_none)
+    gateway.send(NAME, CONTENT, wants_receipt=True)
+    with gateway.open() as partner:
+        (entry,) = partner.entries("*")
+        partner.archive(NAME, entry)
+        assert partner.entries("*") == []
+    assert len(gateway.server.partners.arrived()) == 1
+    assert gateway.archived() == [CONTENT]
 
 
 def test_a_receipt_is_sent_to_the_partner_only_whatever_the_request_says(gateway: Rig) -> None:

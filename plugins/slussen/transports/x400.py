@@ -6,8 +6,10 @@ from somebody who has had the message. A delivery report (RFC 3461) and a receip
 Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows:
 ``Unknown`` (``submission.py``).
 
-In: the partner's messages with one file each. Of several with files of one name the oldest is shown, the others when
-that one has been archived. Mails of others, or with several files, are refused by name, and stay where they are.
+In: the partner's messages with one file each. X.400's body parts often have no file name: such a file is called by its
+message's id, and is shown whatever is looked for, since nobody could say which it should be. Of several with files of
+one name the oldest is shown, the others when that one has been archived. Mails of others, or with several files, are
+refused by name, and stay where they are.
 """
 
 from __future__ import annotations
@@ -37,18 +39,22 @@ from slussen.transports import (
     plain,
     tls,
 )
+from slussen.transports.imap_answers import Leaf, Mail
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
 from slussen.transports.oraddress import same, to_smtp
 from slussen.transports.reports import Report, delivery_report, read_report, receipt_notification
 from slussen.transports.submission import Submission
 
 if TYPE_CHECKING:
-    from slussen.transports.imap import Leaf, Mail, Mailbox
+    from slussen.transports.imap import Mailbox
 
 SMALL = 1 << 16  # bytes of a report's parts
 COUNTED = 1 << 20  # encoded bytes up to which a part is decoded to know its size
+TAIL = 1 << 14  # encoded bytes at its end that are looked at, where it isn't
+UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 UNQUOTED = re.compile(r'[\x00-\x1f"\\]')
 MDN_SENT = "$MDNSent"  # RFC 3503
+NOTHING = Leaf("1", "", {}, "", 0, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,8 @@ class Account:
 class _File:
     mail: Mail
     leaf: Leaf
-    refused: str = ""
+    refused: str
+    nameless: bool
 
 
 class X400:
@@ -94,7 +101,8 @@ class X400:
             account.host, account.port, account.user, account.password, account.ca, self._from, self._to
         )
         self._opened: Mailbox | None = None
-        self._files: dict[str, _File] | None = None
+        self._files: dict[str, _File] = {}
+        self._reports: dict[str, list[int]] = {}
         self._closed = False
 
     # out
@@ -151,7 +159,7 @@ class X400:
         return self._opened
 
     def entries(self, pattern: str) -> list[Entry]:
-        return in_order(self._entry(n, f) for n, f in self._listed().items() if matches(n, pattern))
+        return in_order(self._entry(n, f) for n, f in self._listed().items() if f.nameless or matches(n, pattern))
 
     def stat(self, name: str) -> Entry | None:
         file = self._listed().get(plain(name))
@@ -176,18 +184,18 @@ class X400:
         return found
 
     def _in(self, mail: Mail) -> Iterator[tuple[str, _File]]:
-        named = [(name, leaf) for leaf in mail.leaves if (name := _name(leaf))]
         if mail.report:
             return
-        refused = ""
-        if not same(_sender(mail), self._to):
+        files, refused = _files(mail), ""
+        if stranger := not same(_sender(mail), self._to):
             refused = "is of another sender than the partner"
-        elif mail.too_deep:
-            refused = "has parts too deep in each other"
-        elif len(named) > 1:
+        elif mail.wrong:
+            refused = mail.wrong
+        elif len(files) > 1:
             refused = "has several files, and no more than one may come in a message"
-        for name, leaf in named:
-            yield name, _File(mail, leaf, refused)
+        for name, leaf in files:
+            called = name or UNNAMED.sub("-", self._reference(mail)).strip("-.")[:100] or str(mail.uid)
+            yield called, _File(mail, leaf, refused, nameless=not (name or stranger))
 
     def _size(self, file: _File) -> int:
         """The decoded size, which no server tells: told by how its lines lie, or by decoding it."""
@@ -199,21 +207,19 @@ class X400:
         return sum(map(len, self._decoded(file)))
 
     def _by_its_lines(self, file: _File) -> int | None:
-        """The size of base64 in lines of one length, looked at in five places; None when they differ."""
-        head = self._piece(file, 0, 1024)
-        line = head.find(b"\r\n")
+        """The size of base64 in lines of one length, looked at in five places and at its end; None when they differ."""
+        line = self._piece(file, 0, 1024).find(b"\r\n")
         if line <= 0 or line % 4:
             return None
-        every = line + 2
+        every, size = line + 2, file.leaf.size
         for n in range(1, 5):
-            start = file.leaf.size * n // 5 // every * every
-            if self._piece(file, start + line, 2) != b"\r\n":
+            if self._piece(file, size * n // 5 // every * every + line, 2) != b"\r\n":
                 return None
-        start = (file.leaf.size - 1) // every * every
-        last = self._piece(file, start, every).rstrip(b"\r\n")
-        if b"\n" in last or len(last) % 4:
+        start = max(0, size - TAIL) // every * every
+        *lines, last = self._piece(file, start, size).rstrip(b"\r\n").split(b"\r\n")  # blank lines may follow
+        if not last or len(last) % 4 or len(last) > line or any(len(x) != line or b"=" in x for x in lines):
             return None
-        return start // every * line // 4 * 3 + len(last) // 4 * 3 - last.count(b"=")
+        return (start // every + len(lines)) * line // 4 * 3 + len(last) // 4 * 3 - last.count(b"=")
 
     def _piece(self, file: _File, start: int, size: int) -> bytes:
         return b"".join(self._mailbox.pieces(file.mail.uid, file.leaf.number, start, size))
@@ -236,11 +242,17 @@ class X400:
         for piece in self._decoded(file):
             sink.write(piece)
             got += len(piece)
-        if got != said:
-            raise TransportError(f"{name}: {said} bytes announced, {got} came")
+        if got == said:
+            return
+        if got == sum(map(len, self._decoded(file))):
+            raise TransportRefused(
+                f"{name}: {said} bytes by the mailbox's word and the length of its lines, {got} come, each time. Next: "
+                "have it sent again as RFC 2045 has it, in lines of one length"
+            )
+        raise TransportError(f"{name}: {said} bytes announced, {got} came")
 
     def _file(self, name: str) -> _File:
-        files = self._files if self._files is not None else self._listed()
+        files = self._files if name in self._files else self._listed()
         if name not in files:
             raise Missing(f"{name}: no message in the mailbox brings it")
         return files[name]
@@ -250,12 +262,9 @@ class X400:
         uid = int(seen.modified.rpartition(".")[2]) if seen else self._file(name).mail.uid
         if seen and seen.modified != f"{self._mailbox.validity}.{uid}":
             raise TransportError(f"{name}: the mailbox has been made anew; the next look finds the message")
-        mail = next((m for m in self._mailbox.mails() if m.uid == uid), None)
-        if mail is None:
-            raise Missing(f"{name}: its message is not in the mailbox any more")
-        self._confirm(mail)
+        self._confirm(self._mailbox.mail(uid))
         self._mailbox.move(uid)
-        self._files = None
+        self._files.pop(name, None)
         return f"{self._account.archive}/{name}"
 
     def _confirm(self, mail: Mail) -> None:
@@ -273,8 +282,15 @@ class X400:
 
     def notices(self) -> list[Notice]:
         """Reports on messages to other partners, whose mailbox this may be too, are left to them."""
-        found = (self._notice(mail) for mail in self._mailbox.mails() if mail.report)
+        found = (self._notice(mail) for mail in self._reporting())
         return [notice for notice in found if notice is not None]
+
+    def _reporting(self) -> list[Mail]:
+        mails = [mail for mail in self._mailbox.mails() if mail.report]
+        self._reports = {}
+        for mail in mails:
+            self._reports.setdefault(self._reference(mail), []).append(mail.uid)
+        return mails
 
     def _notice(self, mail: Mail) -> Notice | None:
         reference, report = self._reference(mail), self._report(mail)
@@ -314,9 +330,10 @@ class X400:
         return decoder.decode(raw) + (b"" if leaf.size > SMALL else decoder.finish())
 
     def settle(self, notice: Notice) -> None:
-        for mail in self._mailbox.mails():
-            if mail.report and self._reference(mail) == notice.reference:
-                self._mailbox.move(mail.uid)
+        if notice.reference not in self._reports:
+            self._reporting()
+        for uid in self._reports.pop(notice.reference, []):
+            self._mailbox.move(uid)
 
     def close(self) -> None:
         self._closed = True
@@ -347,6 +364,14 @@ class _Counted:
         data = self._source.read(size)
         self.bytes += len(data)
         return data
+
+
+def _files(mail: Mail) -> list[tuple[str, Leaf]]:
+    """The parts that are files, and their names: those that have one, or are no text; a text where there is nothing
+    else. What stands beside a file in words, without a name, is a covering note."""
+    named = [(_name(leaf), leaf) for leaf in mail.leaves]
+    files = [(name, leaf) for name, leaf in named if name or not leaf.type.startswith("text/")]
+    return files or named or [("", NOTHING)]
 
 
 def _name(leaf: Leaf) -> str:
