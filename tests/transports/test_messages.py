@@ -18,7 +18,7 @@ from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
 from slussen.errors import CallError, TransportError, TransportRefused
-from slussen.transports import Missing, Unknown, oraddress, shs_label
+from slussen.transports import Missing, Unknown, imap, oraddress, shs_label
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers, parts
 from slussen.transports.reports import delivery_report, read_report
 from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
@@ -293,6 +293,15 @@ def test_a_body_that_cannot_be_decoded_hides_no_other_file(gateway: Rig) -> None
         for bad in ("x-uuencode", "base64"):
             with pytest.raises(TransportRefused, match="a part"):
                 fetched(partner, bad)
+
+
+def test_a_size_that_has_to_be_counted_is_counted_once(gateway: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, body in (("quoted-printable", b"=C5l=\r\n and"), ("base64", b"QUJD!")):
+        raw(gateway, f'Content-Type: text/plain; name="{encoding}"\r\nContent-Transfer-Encoding: {encoding}', body)
+    with gateway.open() as partner:
+        seen = partner.entries("*")
+        monkeypatch.setattr(imap.Mailbox, "pieces", None)
+        assert partner.entries("*") == seen
 
 
 def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import formatdate, parseaddr
@@ -102,6 +101,7 @@ class X400:
         )
         self._opened: Mailbox | None = None
         self._files: dict[str, _File] = {}
+        self._sizes: dict[tuple[int, str], int] = {}
         self._reports: dict[str, list[int]] = {}
         self._closed = False
 
@@ -166,10 +166,7 @@ class X400:
         return self._entry(name, file) if file else None
 
     def _entry(self, name: str, file: _File) -> Entry:
-        size = 0
-        if not file.refused:
-            with suppress(TransportRefused):  # it can't be decoded: fetching it says so
-                size = self._size(file)
+        size = 0 if file.refused else self._size(file)
         answers = re.search(r"<[^<>\s]+>", str(file.mail.headers.get("In-Reply-To", "")))
         return Entry(name, size, f"{self._mailbox.validity}.{file.mail.uid}", answers[0] if answers else "")
 
@@ -198,7 +195,18 @@ class X400:
             yield called, _File(mail, leaf, refused, nameless=not (name or stranger))
 
     def _size(self, file: _File) -> int:
-        """The decoded size, which no server tells: told by how its lines lie, or by decoding it."""
+        """The decoded size, found once: a message never changes under its number. 0 where it can't be decoded."""
+        part = (file.mail.uid, file.leaf.number)
+        if part not in self._sizes:
+            try:
+                size = self._measured(file)
+            except TransportRefused:  # fetching it says so
+                size = 0
+            self._sizes[part] = size
+        return self._sizes[part]
+
+    def _measured(self, file: _File) -> int:
+        """What no server tells, by how its lines lie, or by decoding it."""
         leaf, encoding = file.leaf, file.leaf.encoding.lower()
         if encoding in ("7bit", "8bit", "binary", ""):
             return leaf.size
