@@ -7,6 +7,7 @@ It reads parts from the disk as they are asked for, and does what the partner's 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
@@ -19,7 +20,7 @@ CHUNK = 1 << 18
 WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 SECTION = re.compile(r"BODY(?:\.PEEK)?\[([^\]]*)\](?:<(\d+)\.(\d+)>)?", re.IGNORECASE)
 PARAMETER = re.compile(r';\s*([\w*.-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]+)')
-CAPABILITY = "IMAP4rev1 UIDPLUS MOVE"
+CAPABILITY = "IMAP4rev1 UIDPLUS MOVE AUTH=PLAIN"
 
 
 class Session:
@@ -50,7 +51,13 @@ class Session:
         self.writer.write(line.encode() + b"\r\n")
 
     async def command(self, tag: str, verb: str, rest: str) -> bool:
-        operation = {"LOGIN": "login", "SELECT": "list", "UID SEARCH": "list", "UID FETCH": "get"}
+        operation = {
+            "LOGIN": "login",
+            "AUTHENTICATE": "login",
+            "SELECT": "list",
+            "UID SEARCH": "list",
+            "UID FETCH": "get",
+        }
         if verb == "UID":
             sub, _, rest = rest.partition(" ")
             verb = f"UID {sub.upper()}"
@@ -65,8 +72,12 @@ class Session:
         match verb:
             case "CAPABILITY":
                 self.say(f"* CAPABILITY {CAPABILITY}")
-            case "LOGIN":
-                user, password = (_word(m) for m in WORD.finditer(rest))
+            case "LOGIN" | "AUTHENTICATE":
+                if verb == "LOGIN":
+                    user, password = (_word(m) for m in WORD.finditer(rest))
+                else:
+                    self.say("+ ")
+                    _, user, password = base64.b64decode(await self.reader.readline()).decode().split("\0")
                 if self.logins.get(user) != password:
                     self.say(f"{tag} NO [AUTHENTICATIONFAILED] no")
                     return True
@@ -162,7 +173,12 @@ class Session:
                 f"{k}: {v}\r\n".encode("utf-8", "surrogateescape")
                 for k, v in node.headers.raw_items() if k.upper() in names
             )  # fmt: skip
-            self.writer.write(f" BODY[{section}] {{{len(head) + 2}}}\r\n".encode() + head + b"\r\n")
+            head += b"\r\n"
+            if wanted[2]:
+                section, head = f"{section}]<{wanted[2]}>", head[int(wanted[2]) :][: int(wanted[3])]
+            else:
+                section += "]"
+            self.writer.write(f" BODY[{section} {{{len(head)}}}\r\n".encode() + head)
             return
         begins, ends = _part(node, section).body if section else (0, path.stat().st_size)
         if wanted[2]:

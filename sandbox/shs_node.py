@@ -353,7 +353,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "refuse":
             self._say(400, {"X-shs-errorcode": "MissingAgreement"})
         elif fault.kind == "busy":
-            self._say(503)
+            self._say(503, {"X-shs-errorcode": "OtherError"})
         return True
 
     def _say(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import shs_node
 from sandbox.faults import Fault
 from sandbox.postgres import Server
 from slussen import messaging, receipts, settings
@@ -19,7 +20,7 @@ from slussen.errors import CallError, TechnicalError, TransportError, TransportR
 from slussen.ledger import Ledger
 from slussen.messaging import Dispatch, Outcome, _Attempt, dispatch, drive, settle
 from slussen.payloads import PayloadStore
-from slussen.transports import Unknown
+from slussen.transports import Doubtful, Unknown
 from tests.model.mutants import survives
 from tests.model.posting import DISPATCH, Posting
 from tests.model.walk import walk
@@ -232,6 +233,34 @@ def test_what_certainly_was_not_taken_is_sent_by_the_next_attempt(
         assert drive(dispatch(what, store, partner, ledger)).state == "delivered"
     assert kinds(ledger).count("unsent") == 3
     assert len(rig.arrived()) == 1
+
+
+def test_what_the_connection_or_the_name_makes_impossible_is_unsent(
+    rig: Rig, ledger: Ledger, store: PayloadStore, what: Dispatch
+) -> None:
+    with rig.open() as partner, pytest.raises(TransportRefused):
+        drive(dispatch(replace(what, name="AVL\udcc4SNING.TXT"), store, partner, ledger))
+    assert kinds(ledger) == ["claim", "sending", "unsent"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "passing"),
+    [(502, Unknown, True), (504, Unknown, True), (408, Unknown, True), (200, Doubtful, False), (302, Doubtful, False)],
+)
+def test_what_somebody_before_the_node_says_leaves_a_message_unknown(
+    ledger: Ledger, store: PayloadStore, what: Dispatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    status: int, error: type[Exception], passing: bool,
+) -> None:  # fmt: skip
+    """A front whose node has taken the message, and whose answer it lost."""
+    with RIGS["shs"](tmp_path / "partner") as rig, rig.open() as partner:
+        monkeypatch.setattr(shs_node.Handler, "_taken", lambda node, *what, **more: node._say(status))
+        with pytest.raises(error):
+            drive(dispatch(what, store, partner, ledger))
+        assert issubclass(error, TransportError) == passing
+        monkeypatch.undo()
+        assert kinds(ledger) == ["claim", "sending", "unknown"]
+        assert drive(dispatch(what, store, partner, ledger)).state == "delivered"
+        assert len(rig.arrived()) == 1
 
 
 def test_a_payload_that_is_gone_leaves_nothing_in_doubt(

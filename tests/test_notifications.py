@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -41,6 +43,15 @@ class Mailbox:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.replies: list[str] = []  # what it says after the data, before it says 250
+        self.unknown: dict[str, str] = {}  # what it says of a recipient
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.unknown:
+            return self.unknown[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = cast("bytes", envelope.content)
@@ -56,6 +67,7 @@ class Gateway(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Request)
         self.got: list[dict[str, Any]] = []
         self.replies: list[int] = []
+        self.page: tuple[str, bytes] = ("text/plain", b"")
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -68,7 +80,10 @@ class _Request(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.send_response(status)
+        kind, body = server.page
+        self.send_header("Content-Type", kind)
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -186,6 +201,31 @@ def test_a_mail_servers_no_is_passing_or_final_by_its_code_and_its_words_are_lef
     assert "hemligt" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("reply", "error"), [("450 later", TransportError), ("550 no", TransportRefused)])
+def test_one_of_two_who_is_not_told_is_told_of(
+    mailbox: Mailbox, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, reply: str, error: type[Exception]
+) -> None:
+    said = json.loads(os.environ["AIRFLOW_CONN_POST"])
+    said["extra"]["to"] = "a@example.org, b@example.org"
+    connect(monkeypatch, "POST", **said)
+    mailbox.unknown = {"a@example.org": reply}
+    with pytest.raises(error, match=rf"post: the mail server says {reply[:3]} to 1 of"):
+        tell(ledger, f"x-two-{reply[:3]}", "x", "proof", NOTE, channel("post"))
+    assert mailbox.recipients == ["b@example.org"]
+    assert kinds(ledger, f"x-two-{reply[:3]}") == ["notifying", "unnotified"]
+
+
+def test_a_mail_server_that_says_nothing_is_given_up_after_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        connect(monkeypatch, "POST", conn_type="smtp", host="127.0.0.1", port=mute.getsockname()[1],
+                extra={"from_email": "a@example.org", "to": "b@example.org", "disable_ssl": True,
+                       "timeout": 1})  # fmt: skip
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            channel("post").send(NOTE)
+    assert time.monotonic() - began < 2
+
+
 def test_a_mail_server_without_a_trusted_certificate_or_a_right_login_gets_nothing(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,11 +266,48 @@ def test_a_gateways_no_is_passing_or_final_by_its_status(gateway: Gateway, statu
         channel("mobile").send(NOTE)
 
 
+PAGE = b"\r\n<!DOCTYPE html><html><form>Logga in</form></html>"
+
+
+@pytest.mark.parametrize(("page", "told"), [(PAGE, False), (b"OK: 123", True), (b"", True)])
+def test_a_login_page_is_no_gateways_answer(gateway: Gateway, ledger: Ledger, page: bytes, told: bool) -> None:
+    gateway.page = ("text/html; charset=utf-8", page)
+    stream = f"x-page-{len(page)}"
+    if told:
+        assert tell(ledger, stream, "x", "proof", NOTE, channel("mobile")) == "sent"
+        return
+    with pytest.raises(TransportRefused, match="a page for people"):
+        tell(ledger, stream, "x", "proof", NOTE, channel("mobile"))
+    assert kinds(ledger, stream) == ["notifying", "unnotified"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": "https://x:y", "extra": {"sms": {"to": "+46700000000"}}},
+        {"host": "ftp://x", "extra": {"sms": {"to": "+46700000000"}}},
+        {"host": "x", "extra": {"sms": {"to": "+46700000000"}, "ca": "/none.pem"}},
+        {"conn_type": "smtp", "host": "127.0.0.1", "port": 1,
+         "extra": {"from_email": "a@x.se", "to": "b@x.se", "ssl_context": "maybe", "disable_ssl": "x"}},
+        {"conn_type": "smtp", "host": "x", "extra": {"from_email": "a@x.se", "to": "b@x.se", "timeout": "soon"}},
+        {"conn_type": "smtp", "host": "x", "extra": {"from_email": "a@x.se", "to": "b\n@x.se"}},
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_connection_is_one_of_those_who_were_not_told(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    connect(monkeypatch, "WRONG", **{"conn_type": "http", **wrong})
+    stream = f"x-wrong-{request.node.callspec.id}"
+    with pytest.raises((TransportError, TransportRefused), match="wrong: "):
+        tell(ledger, stream, "x", "proof", NOTE, channel("wrong"))
+    assert kinds(ledger, stream) == ["notifying", "unnotified"]
+
+
 def test_a_connection_that_tells_nobody_is_the_callers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "FOLDER", conn_type="fs")
     connect(monkeypatch, "WEB", conn_type="http", host="x")
     connect(monkeypatch, "NOBODY", conn_type="smtp", host="x")
-    for name in ("folder", "web", "nobody"):
+    for name in ("folder", "web", "nobody", "none_such"):
         with pytest.raises(CallError, match=name):
             channel(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -303,6 +304,30 @@ with source.open("rb") as f:
     protect(f, target, encrypt_to=Key("k", public), sign_with=Key("k", secret))
 print((peak() - before) // 1024)
 """
+
+
+@pytest.mark.parametrize(("closing", "signed"), [("--encrypt", True), ("--encrypt", False), ("--sign", True)])
+def test_a_message_that_grows_a_thousandfold_is_refused_before_the_disk_is_full(
+    gpg: Gpg, tmp_path: Path, we: Party, they: Party, monkeypatch: pytest.MonkeyPatch, closing: str, signed: bool
+) -> None:
+    monkeypatch.setattr("slussen.pgp.SMALL", 1 << 20)
+    plain, closed, made = tmp_path / "plain", tmp_path / "closed", tmp_path / "made"
+    with plain.open("wb") as file:
+        file.truncate(300 << 20)
+    gpg("--import", given=we.secret.data)
+    gpg("-r", we.fingerprint, "-u", we.fingerprint, "--compress-algo", "zip", "--output", str(closed), closing,
+        str(plain))  # fmt: skip
+    before, limit = peak(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closed.open("rb") as source, pytest.raises(ContentError, match=r"grows to more than 5\d MB.*Next: ask"):
+        recover(source, made, encrypt_to=we.secret if closing == "--encrypt" else None,
+                sign_with=they.public if signed else None)  # fmt: skip
+    assert made.stat().st_size < 60 << 20
+    assert peak() - before < 120
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == limit
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def test_encrypting_takes_the_same_little_memory_whatever_the_size(

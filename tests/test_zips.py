@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -52,6 +54,13 @@ class Entry:
     system: int = 3
     at: int | None = None  # where the directory says that it begins
     descriptor: bytes = b""
+
+
+def tar() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        made.addfile(tarfile.TarInfo("a.xml"))
+    return out.getvalue()
 
 
 def archive(*entries: Entry, before: bytes = b"", gap: bytes = b"", after: bytes = b"", disks: int = 0,
@@ -154,6 +163,15 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an archive inside": (archive(replace(GOOD, data=archive(GOOD))), "zip_nested"),
     "an archive inside, by another name": (archive(replace(GOOD, name=b"photo.jpg", data=archive(GOOD))), "zip_nested"),
     "an empty archive inside": (archive(replace(GOOD, data=archive())), "zip_nested"),
+    "a program that unpacks itself inside": (
+        archive(replace(GOOD, data=b"MZ" + bytes(300_000) + archive(GOOD))),
+        "zip_nested",
+    ),
+    "a tar inside": (archive(replace(GOOD, data=tar())), "zip_nested"),
+    "zstd inside": (archive(replace(GOOD, data=b"\x28\xb5\x2f\xfd" + bytes(30))), "zip_nested"),
+    "lz4 inside": (archive(replace(GOOD, data=b"\x04\x22\x4d\x18" + bytes(30))), "zip_nested"),
+    "compress inside": (archive(replace(GOOD, data=b"\x1f\x9d\x90" + bytes(30))), "zip_nested"),
+    "lzma inside": (archive(replace(GOOD, data=lzma.compress(b"x", lzma.FORMAT_ALONE))), "zip_nested"),
     "gzip inside": (archive(replace(GOOD, data=b"\x1f\x8b\x08" + bytes(30))), "zip_nested"),
     # what nobody could look into, or look at the same
     "encrypted": (archive(replace(GOOD, flags=1)), "zip_encrypted"),

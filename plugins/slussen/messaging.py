@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from slussen.errors import CallError, SlussenError
 from slussen.ledger import Conflict
 from slussen.ledger.states import fold
-from slussen.transports import Message, Unknown
+from slussen.transports import Doubtful, Message, Unknown
 
 if TYPE_CHECKING:
     from slussen.ledger import Event, Ledger
@@ -70,7 +70,7 @@ def dispatch(d: Dispatch, store: PayloadStore, to: Messenger, ledger: Ledger) ->
 
     Raises:
         TransportError: it failed in a way that passes; the next attempt sends.
-        TransportRefused: the other end said no for good.
+        TransportRefused: the other end said no for good; Doubtful: somebody else did, and it may have arrived.
         TechnicalError: the payload or the ledger failed.
     """
     attempt = _Attempt(d, store, to, ledger)
@@ -90,10 +90,10 @@ def dispatch(d: Dispatch, store: PayloadStore, to: Messenger, ledger: Ledger) ->
     yield "send"
     try:
         reference = attempt.send()
-    except Unknown:
+    except (Unknown, Doubtful) as error:
         yield "unknown"
         attempt.say_unknown()
-        if to.resends:
+        if to.resends or isinstance(error, Doubtful):
             raise
         return attempt.end("unknown")
     except SlussenError:  # the payload's faults too: it was certainly not taken

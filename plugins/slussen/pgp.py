@@ -1,26 +1,29 @@
 """OpenPGP by Sequoia: encrypt and sign what is sent, decrypt and verify what is collected. From file to file.
 
-Encrypting and signing need the same few megabytes whatever the size. Decrypting needs about half the file's size; a
-message that is signed and not encrypted is verified in memory, which is why it may be no larger than ``SIGNED_ONLY``.
-A signature inside compressed data, as GnuPG makes it unless it is told ``--compress-algo none``, can't be checked, and
-is refused where one is asked for.
+Encrypting and signing need the same few megabytes whatever the size; reading needs about half the file's size. What a
+message holds may be compressed, by anybody who has our public key, a thousandfold and more: it is written no further
+than a file may grow. A signature inside compressed data, as GnuPG makes it unless it is told ``--compress-algo none``,
+can't be checked, and is refused where one is asked for.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from slussen.errors import CallError, ContentError, Finding
+from slussen.zips import RATIO
 
 if TYPE_CHECKING:
     from pysequoia import Cert, Tsk
 
-SIGNED_ONLY = 256 << 20  # bytes; verifying takes 2.6 times as much memory
+SMALL = 64 << 20  # bytes that a message may hold, however small it is itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def recover(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with
         ContentError: it isn't for this key, is not signed by the sender, or was changed on the way.
         CallError: a key is none, or its passphrase is wrong.
     """
-    from pysequoia import decrypt_file, verify
+    from pysequoia import decrypt_file
 
     certificate = _certificate(sign_with) if sign_with else None
 
@@ -78,24 +81,19 @@ def recover(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with
         return [certificate] if certificate is not None else []
 
     said: dict[str, str] = {}
+    opener: dict[str, Any] = {}
     if encrypt_to is not None:
         secret = _secret(encrypt_to)
         with _usable(encrypt_to, "decrypt with"):
-            decryptor = secret.decryptor(encrypt_to.passphrase or None)
+            opener["decryptor"] = secret.decryptor(encrypt_to.passphrase or None)
             said["encrypted_to"] = secret.extract_certificate().fingerprint
-        with _readable():
-            found = decrypt_file(_path(source), str(target), decryptor, known if certificate else None)
     elif certificate is not None:
-        if os.fstat(source.fileno()).st_size > SIGNED_ONLY:
-            raise CallError(
-                f"a message that is signed and not encrypted is verified in memory, and may have {SIGNED_ONLY >> 20} "
-                "MB. Next: have the sender encrypt it too"
-            )
-        with _readable():
-            found = verify(file=_path(source), store=known)
-            target.write_bytes(found.bytes or b"")
+        opener["passwords"] = [secrets.token_hex()]  # one must be given, and nothing is encrypted with this one
     else:
         raise CallError("nothing to decrypt with, and nothing to verify by")
+    most = max(SMALL, RATIO * os.fstat(source.fileno()).st_size)
+    with _readable(target, most), _no_file_larger_than(most):
+        found = decrypt_file(_path(source), str(target), store=known if certificate else None, **opener)
     if certificate is not None:
         if not found.valid_sigs:
             raise _unreadable("it is not signed by the sender's key")
@@ -151,12 +149,29 @@ def _useless(key: Key, what: str) -> CallError:
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _no_file_larger_than(most: int) -> Iterator[None]:
+    """The kernel's limit, of this whole process: Sequoia lets no other thread run meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(most, *known) if known else most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def _readable(target: Path, most: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno is not None:
             raise
+        if target.exists() and target.stat().st_size >= most:
+            raise _unreadable(
+                f"it grows to more than {most >> 20} MB, which is {RATIO} times its size or more",
+                "ask the sender whether that is the file; if it is, have it sent without compression",
+            ) from None
         raise _unreadable("its signature is not the sender's, or it was changed") from None
     except (RuntimeError, ValueError) as error:
         if "structure" in str(error):  # GnuPG packs before it signs, unless it is told not to
@@ -164,6 +179,8 @@ def _readable() -> Iterator[None]:
                 "its signature is inside something else (compressed data), where it can't be checked",
                 "have the sender sign and encrypt with --compress-algo none",
             ) from None
+        if "Signature" in str(error):
+            raise _unreadable("its signature is not the sender's, or it was changed") from None
         raise _unreadable("it can't be decrypted: not for our key, or not whole") from None
 
 

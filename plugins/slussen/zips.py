@@ -34,7 +34,12 @@ UTF8 = 0x800
 ZIP64 = 0xFFFF  # a count that stands elsewhere
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 EXTRA = {0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875}  # zip64, NTFS and Unix times and owners: no other name inside
-ARCHIVES = (LOCAL, END, b"PK\x07\x08", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"MSCF")
+ARCHIVES = (
+    LOCAL, END, b"PK\x07\x08", b"\x1f\x8b", b"\x1f\x9d", b"\x1f\xa0", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ",
+    b"]\0\0", b"LZIP", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"!<arch>", b"0707", b"xar!",
+)  # fmt: skip
+TAR = 257  # where a tar says what it is
+ONE_DISK = END + bytes(4)  # where a zip ends, whatever stands before it: a program that unpacks itself, say
 DRIVE = re.compile(r"^[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -292,11 +297,15 @@ def _read(
     watch: Callable[[int, str], Watcher] | None,
 ) -> Member | None:  # fmt: skip
     digest, size, watcher = sha256(), 0, watch(number, entry.filename) if watch else None
+    last = b""
     most = max(entry.file_size, RATIO * entry.compress_size, SMALL)
     try:
         with archive.open(entry) as member:
             while chunk := member.read(CHUNK):
-                if not size and chunk.startswith(ARCHIVES):
+                looked = last + chunk
+                last = looked[-len(ONE_DISK) :]
+                begins = not size and (chunk.startswith(ARCHIVES) or chunk.startswith(b"ustar", TAR))
+                if begins or ONE_DISK in looked:
                     message = "it is an archive itself: the gate doesn't look there"
                     _find(findings, "zip_nested", message, number, entry.header_offset, "ask for its content instead")
                     return None

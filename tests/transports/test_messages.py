@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import shs_node, x400_gateway
+from sandbox import imap_server, shs_node, x400_gateway
 from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
 from slussen.errors import CallError, TransportError, TransportRefused
-from slussen.transports import Missing, Unknown, oraddress, shs_label
+from slussen.transports import Missing, Unknown, imap, oraddress, shs_label
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers, parts
 from slussen.transports.reports import delivery_report, read_report
 from tests.transports.messages import CSN, OTHER, RIGS, SKV, STRANGER, Rig, hand_over, message
@@ -64,6 +64,23 @@ def test_a_reply_that_is_lost_is_unknown_and_the_message_is_there(rig: Rig) -> N
     with rig.open() as partner, pytest.raises(Unknown):
         hand_over(partner, CONTENT)
     assert len(rig.arrived()) == 1
+
+
+@pytest.mark.parametrize("name", ["AVL\udcc4SNING.TXT", "a/b.txt", "a\x07.txt", "a\uffff.txt"])
+def test_a_name_that_no_message_can_carry_is_refused_before_anything_is_sent(rig: Rig, name: str) -> None:
+    with rig.open() as partner, pytest.raises(TransportRefused, match="no name that a message can carry"):
+        hand_over(partner, CONTENT, name=name)
+    assert rig.arrived() == []
+
+
+def test_authorities_that_cannot_be_read_are_the_connections_fault(rig: Rig, tmp_path: Path) -> None:
+    def used(act: Any) -> None:
+        with rig.open(ca=str(tmp_path / "none.pem")) as partner:
+            act(partner)
+
+    for act in (lambda partner: hand_over(partner, CONTENT), lambda partner: partner.entries("*")):
+        with pytest.raises(CallError, match="can't be read as PEM"):
+            used(act)
 
 
 def test_a_payload_that_is_not_as_long_as_announced_is_not_sent(rig: Rig) -> None:
@@ -161,9 +178,9 @@ def test_a_certificate_that_is_not_good_is_refused_before_anything_is_sent(
     with running(tmp_path / "bad", bad) as server:  # type: ignore[operator]
         where = {"url": server.url} if rig.kind == "shs" else {"port": server.smtp_port, "imap_port": server.imap_port}
         with rig.open(**where) as partner:
-            with pytest.raises(TransportRefused, match="certificate is not good"):
+            with pytest.raises(TransportRefused, match="certificate"):
                 hand_over(partner, CONTENT)
-            with pytest.raises(TransportRefused, match="certificate is not good"):
+            with pytest.raises(TransportRefused, match="certificate"):
                 partner.entries("*")
     assert rig.arrived() == []
 
@@ -278,6 +295,15 @@ def test_a_body_that_cannot_be_decoded_hides_no_other_file(gateway: Rig) -> None
                 fetched(partner, bad)
 
 
+def test_a_size_that_has_to_be_counted_is_counted_once(gateway: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, body in (("quoted-printable", b"=C5l=\r\n and"), ("base64", b"QUJD!")):
+        raw(gateway, f'Content-Type: text/plain; name="{encoding}"\r\nContent-Transfer-Encoding: {encoding}', body)
+    with gateway.open() as partner:
+        seen = partner.entries("*")
+        monkeypatch.setattr(imap.Mailbox, "pieces", None)
+        assert partner.entries("*") == seen
+
+
 def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:
     part = b"--b\r\nContent-Disposition: attachment; filename=%s\r\n\r\nx\r\n"
     raw(gateway, "Content-Type: multipart/mixed; boundary=b", part % b"a.txt" + part % b"b.txt" + b"--b--\r\n")
@@ -285,6 +311,44 @@ def test_several_files_in_one_mail_are_refused_and_stay(gateway: Rig) -> None:
         assert [e.name for e in partner.entries("*.txt")] == ["a.txt", "b.txt"]
         with pytest.raises(TransportRefused, match="several files"):
             fetched(partner, "a.txt")
+
+
+NAMELESS = b"--b\r\nContent-Type: %s\r\n\r\n%s\r\n"
+NOTE, DATA = NAMELESS % (b"text/plain", b"A file."), NAMELESS % (b"application/octet-stream", b"1234")
+
+
+@pytest.mark.parametrize("parts", [NOTE + DATA, DATA, NAMELESS % (b"text/plain", b"1234"), b""])
+def test_a_file_without_a_name_is_called_by_its_message_and_shown_whatever_is_looked_for(
+    gateway: Rig, parts: bytes
+) -> None:
+    if parts:
+        raw(gateway, "Content-Type: multipart/mixed; boundary=b", parts + b"--b--\r\n")
+    else:
+        raw(gateway, "Content-Type: text/plain", b"1234")
+    with gateway.open() as partner:
+        (entry,) = partner.entries("IFD-SVAR*")
+        assert (entry.name.endswith("-x"), entry.size) == (True, 4)
+        assert fetched(partner, entry.name) == b"1234"
+        partner.archive(entry.name, entry)
+        assert partner.entries("*") == []
+
+
+def test_a_file_without_a_name_beside_another_is_not_passed_over(gateway: Rig) -> None:
+    named = DATA.replace(b"stream", b'stream; name="a.txt"')
+    raw(gateway, "Content-Type: multipart/mixed; boundary=b", NOTE + named + DATA + b"--b--\r\n")
+    with gateway.open() as partner:
+        assert len(partner.entries("*.txt")) == 2
+        with pytest.raises(TransportRefused, match="several files"):
+            fetched(partner, "a.txt")
+
+
+def test_a_strangers_mail_without_a_file_is_shown_to_who_looks_for_everything(gateway: Rig) -> None:
+    raw(gateway, "Content-Type: text/plain", b"Undeliverable", sender=OTHER)
+    with gateway.open() as partner:
+        assert partner.entries("*.txt") == []
+        (entry,) = partner.entries("*")
+        with pytest.raises(TransportRefused, match="another sender"):
+            fetched(partner, entry.name)
 
 
 def test_parts_in_parts_are_found_and_too_many_of_them_refused(gateway: Rig) -> None:
@@ -309,6 +373,22 @@ def test_the_partner_who_asks_for_it_is_told_that_his_file_was_received_once(gat
     (told,) = gateway.server.partners.arrived()
     assert told.answers == identity
     assert b"Original-Message-ID: " + identity.encode() in told.file.read_bytes()
+
+
+def test_a_mailbox_that_keeps_no_marks_of_ours_still_archives_and_the_partner_is_told_once(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keeps_none(*what: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(imap_server.Store, "flag", keeps_none)
+    gateway.send(NAME, CONTENT, wants_receipt=True)
+    with gateway.open() as partner:
+        (entry,) = partner.entries("*")
+        partner.archive(NAME, entry)
+        assert partner.entries("*") == []
+    assert len(gateway.server.partners.arrived()) == 1
+    assert gateway.archived() == [CONTENT]
 
 
 def test_a_receipt_is_sent_to_the_partner_only_whatever_the_request_says(gateway: Rig) -> None:
@@ -401,6 +481,27 @@ def test_wrong_password_is_final_and_says_what_to_check(gateway: Rig) -> None:
             partner.entries("*")
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_password_with_letters_beyond_ascii_lets_in_or_is_refused(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    """Where no login can carry it, that is said, and nothing of it."""
+    monkeypatch.setattr(x400_gateway, "PASSWORD", "sändlåda€")
+    if not plain:
+        monkeypatch.setattr(imap_server, "CAPABILITY", "IMAP4rev1 MOVE")
+        monkeypatch.delattr(x400_gateway.SMTP, "auth_PLAIN")
+    with gateway.open(password="sändlåda€") as partner:
+        if plain:
+            hand_over(partner, CONTENT)
+            assert partner.entries("*") == []
+            return
+        for act in (lambda: hand_over(partner, CONTENT), lambda: partner.entries("*")):
+            with pytest.raises(TransportRefused, match=r"logging in .* ASCII only") as caught:
+                act()
+            assert "xe4" not in str(caught.value)
+    assert gateway.arrived() == []
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [("251 elsewhere", ""), ("200", ""), ("OK queued", Unknown), ("", Unknown), ("354 go on", Unknown),
@@ -465,6 +566,12 @@ def test_what_no_node_would_answer_is_refused_and_the_message_keeps_its_id(node:
         node.play()
         assert hand_over(partner, CONTENT).endswith("duplicate")
     assert len(node.arrived()) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "", "https://", "ftp://a"])
+def test_an_address_that_is_not_https_is_no_address(node: Rig, url: str) -> None:
+    with pytest.raises(CallError, match="nothing is sent in the clear"):
+        node.open(url=url)
 
 
 @pytest.mark.parametrize("page", ["login", "gzip", "elsewhere"])
@@ -657,7 +764,7 @@ def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("x400", "shs"):
+    for module in ("submission", "shs"):
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 0.5)
     rig.faults.set(Fault(kind="delay", on="send", seconds=3, times=1))
     began = time.monotonic()

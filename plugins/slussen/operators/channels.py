@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.notifications import Channel, Note, one_line
-from slussen.transports import TIMEOUT
+from slussen.transports import TIMEOUT, tls
 
 if TYPE_CHECKING:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
     from airflow.sdk import Connection
 
 FIELDS = {"from": "from", "to": "to", "text": "message"}
@@ -32,11 +33,15 @@ def channel(connection: str) -> Channel:
     """The channel of a connection.
 
     Raises:
-        CallError: it is neither mail nor an SMS gateway, or doesn't say whom to tell.
+        CallError: there is none, it is neither mail nor an SMS gateway, or doesn't say whom to tell.
     """
     from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
-    c = BaseHook.get_connection(connection)
+    try:
+        c = BaseHook.get_connection(connection)
+    except AirflowNotFoundException:
+        raise CallError(f"{connection}: there is no such connection") from None
     match c.conn_type:
         case "smtp":
             return Mail(c)
@@ -59,14 +64,15 @@ class Mail:
             raise CallError(f"{c.conn_id}: its extra must have from_email and to")
 
     def send(self, note: Note) -> None:
-        from airflow.providers.smtp.hooks.smtp import SmtpHook
-
         message = self._message(note)
-        with _mail_errors(self.connection), SmtpHook(smtp_conn_id=self.connection) as hook:
+        with _mail_errors(self.connection), _hook(self.connection) as hook:
             # The hook's own send makes HTML of everything, and repeats what it has sent when the reply is lost.
             client = hook._smtp_client
             assert isinstance(client, smtplib.SMTP)
-            client.send_message(message)
+            refused = client.send_message(message)
+        if refused:
+            error = _by_code(self.connection, max(code for code, _ in refused.values()))
+            raise type(error)(f"{error} to {len(refused)} of those in its extra's to; the others were told")
 
     def _message(self, note: Note) -> EmailMessage:
         """With an id that is the same each time: a mailbox that knows it again shows it once."""
@@ -74,7 +80,7 @@ class Mail:
         try:
             message["From"], message["To"] = self._from, self._to
         except ValueError:
-            raise CallError(f"{self.connection}: from_email or to is no mail address") from None
+            raise TransportRefused(f"{self.connection}: from_email or to is no mail address") from None
         message["Subject"] = one_line(note.subject)
         message["Date"] = formatdate()
         domain = self._from.rpartition("@")[2].strip("> ")
@@ -98,7 +104,7 @@ class SmsGateway:
         base = host if "://" in host else f"{c.schema or 'https'}://{host}"
         self._url = f"{base}{f':{c.port}' if c.port else ''}{said.get('path', '/a1/sms')}"
         self._login = (c.login or "", c.password or "")
-        self._ca = c.extra_dejson.get("ca")
+        self._ca = str(c.extra_dejson.get("ca") or "")
         names = {**FIELDS, **said.get("fields", {})}
         self._form = {names["from"]: str(said.get("from", "Slussen")), names["to"]: str(said["to"])}
         self._text = names["text"]
@@ -106,19 +112,55 @@ class SmsGateway:
     def send(self, note: Note) -> None:
         import httpx
 
-        verify = ssl.create_default_context(cafile=self._ca)
-        headers = {"Idempotency-Key": sha256(f"{note.id} {self.connection}".encode()).hexdigest()[:32]}
         try:
-            with httpx.Client(timeout=TIMEOUT, verify=verify, trust_env=False) as client:
-                answer = client.post(
-                    self._url, data={**self._form, self._text: note.short}, auth=self._login, headers=headers
-                )
+            verify = tls.context(self._ca)
+        except CallError as error:
+            raise TransportRefused(f"{self.connection}: {error}") from None
+        headers = {
+            "Idempotency-Key": sha256(f"{note.id} {self.connection}".encode()).hexdigest()[:32],
+            "Accept-Encoding": "identity",
+        }
+        form = {**self._form, self._text: note.short}
+        try:
+            with (
+                httpx.Client(timeout=TIMEOUT, verify=verify, trust_env=False) as client,
+                client.stream("POST", self._url, data=form, auth=self._login, headers=headers) as answer,
+            ):
+                page = answer.is_success and _is_page(answer.headers, next(answer.iter_raw(), b""))
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise TransportRefused(f"{self.connection}: its host is no address of an SMS gateway") from None
         except httpx.HTTPError as error:
             raise TransportError(f"{self.connection}: {type(error).__name__}: the SMS gateway gave no answer") from None
+        if page:
+            raise TransportRefused(
+                f"{self.connection}: a page for people where the SMS gateway's answer belongs. Next: look where the "
+                "connection's host and path lead"
+            )
         if answer.is_success:
             return
         kind = TransportError if answer.is_server_error or answer.status_code in PASSING else TransportRefused
         raise kind(f"{self.connection}: the SMS gateway says {answer.status_code}")
+
+
+def _is_page(headers: Mapping[str, str], beginning: bytes) -> bool:
+    """A login page, say. Plain words called HTML are none: some gateways answer so."""
+    return "html" in headers.get("Content-Type", "").lower() and beginning.lstrip().startswith(b"<")
+
+
+def _hook(connection: str) -> SmtpHook:
+    """The provider's hook, which connects once: it would try six times, and whoever tells tries again anyway."""
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    class Once(SmtpHook):
+        @property
+        def smtp_retry_limit(self) -> int:
+            return 0
+
+        @property
+        def timeout(self) -> int:
+            return min(super().timeout, TIMEOUT)
+
+    return Once(smtp_conn_id=connection)
 
 
 @contextmanager
@@ -137,6 +179,8 @@ def _mail_errors(connection: str) -> Iterator[None]:
         raise TransportRefused(f"{connection}: the mail server's certificate can't be trusted") from None
     except smtplib.SMTPNotSupportedError:
         raise TransportRefused(f"{connection}: the mail server doesn't offer what the connection asks for") from None
+    except (RuntimeError, ValueError):  # of the hook's, and of smtplib's on what isn't ASCII
+        raise TransportRefused(f"{connection}: its extra or its login can't be used as it stands") from None
     except (smtplib.SMTPException, OSError, AirflowException) as error:
         raise TransportError(f"{connection}: {type(error).__name__}: the mail server can't be reached") from None
 

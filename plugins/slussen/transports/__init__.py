@@ -19,6 +19,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 
 TIMEOUT = 30  # seconds that one network step may take
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+UNTEXTUAL = re.compile("[\ud800-\udfff\ufffe\uffff]")  # bytes that were no letters, and what XML forbids
 FOREIGN = ("cp1252", "cp850")  # what partners' machines write names in, where it isn't UTF-8
 
 
@@ -122,6 +123,10 @@ class Unknown(TransportError):
     """A message was handed over, and the reply was lost: nobody knows whether it goes on. Never resent blindly."""
 
 
+class Doubtful(TransportRefused):
+    """A message was handed over, and what answered isn't who it should be: final, and nobody knows either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a message protocol sends: ``id`` is deterministic, the same for every attempt of an interchange."""
@@ -165,7 +170,7 @@ class Messenger(Source, Protocol):
         Raises:
             TransportError: it was certainly not taken.
             TransportRefused: it was refused for good.
-            Unknown: it may have been taken.
+            Unknown, Doubtful: it may have been taken.
         """
         ...
 
@@ -192,6 +197,19 @@ def plain(name: str) -> str:
 def is_plain(name: str) -> bool:
     """Does this name stay in its folder, on its line, and in its command?"""
     return not (name in ("", ".", "..") or "/" in name or "\\" in name or CONTROL.search(name))
+
+
+def carried(name: str) -> str:
+    """The name, if a message can carry it: headers and labels hold text, not bytes.
+
+    Raises:
+        TransportRefused: it is no plain name, or no text.
+    """
+    if is_plain(name) and not UNTEXTUAL.search(name):
+        return name
+    raise TransportRefused(
+        f"{name!r} is no name that a message can carry; nothing was sent. Next: mend the target's name"
+    )
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -1,10 +1,12 @@
 """A mailbox over IMAP: its messages' structure, pieces of their parts, moving them; by Python's imaplib, over TLS.
 
-Nothing is fetched whole: a part comes in pieces (RFC 3501, 6.4.5, ``BODY.PEEK[…]<…>``), headers and structures bounded.
+Nothing is fetched whole: a part comes in pieces (RFC 3501, 6.4.5, ``BODY.PEEK[…]<…>``), of headers their beginning, and
+what an answer may hold is bounded: a message that more is told of than that is described without its parts.
 """
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import io
 import re
@@ -12,47 +14,19 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from email.message import Message as Headers
 from typing import Any
 
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import TIMEOUT, Missing
-from slussen.transports.mime import parse_headers
+from slussen.transports import TIMEOUT, Missing, tls
+from slussen.transports.imap_answers import Mail, message, responses
 from slussen.transports.remote import Pace
 
 PIECE = 1 << 22  # bytes of a part that one command asks for
 STEP = 1 << 16  # bytes of it that are waited for at a time
-LINE = 1_000_001  # bytes that imaplib wants of a line: one more than it allows
-DEEPEST = 10  # how far parts may stand in parts
-NESTED = 100  # parentheses in parentheses that are followed
-HEADERS = "FROM TO SUBJECT DATE MESSAGE-ID IN-REPLY-TO REFERENCES DISPOSITION-NOTIFICATION-TO RETURN-PATH"
-LITERAL = re.compile(rb"\{(\d+)\}$")
-TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|([^\s()"]+))')
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A part that holds no parts: its number for ``BODY[…]``, type, encoding and encoded size in bytes."""
-
-    number: str
-    type: str
-    parameters: dict[str, str]
-    encoding: str
-    size: int
-    disposition: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A message: ``headers`` those of ``HEADERS``; ``report`` is the type of a multipart/report; ``flags`` as told."""
-
-    uid: int
-    headers: Headers
-    report: str
-    leaves: tuple[Leaf, ...]
-    flags: frozenset[str]
-    too_deep: bool = False
+WORDS, LITERALS = 2 << 20, 8 << 20  # bytes that an answer may have of either
+HEAD = 1 << 16  # bytes of a message's headers that are looked at
+AT_ONCE = 100  # messages that one command asks about
+HEADERS = "FROM MESSAGE-ID IN-REPLY-TO DISPOSITION-NOTIFICATION-TO"
 
 
 class Mailbox:
@@ -63,18 +37,34 @@ class Mailbox:
         mailbox: str = "INBOX", archive: str = "Archive",
     ) -> None:  # fmt: skip
         self._archive, self._mailbox = archive, mailbox
+        self._server, self._login = (host, port, context), (user, password)
+        self.validity = ""
+        self._connect()
+
+    def _connect(self) -> None:
+        host, port, context = self._server
         with said(f"connecting to {host}", connecting=True):
             self._imap = _Paced(host, port, ssl_context=context, timeout=TIMEOUT)
         try:
             with said(f"logging in to {host}", final=True):
-                self._imap.login(user, password)
+                self._log_in(*self._login)
             with said("opening the mailbox", final=True):
-                self._ok(self._imap.select(_quoted(mailbox)))
-            self.validity = self._number("UIDVALIDITY")
+                self._ok(self._imap.select(_quoted(self._mailbox)))
+            validity = self._number("UIDVALIDITY")
+            if self.validity not in ("", validity):
+                raise TransportError("the mailbox has been made anew; the next look finds its messages")
+            self.validity = validity
             self._can_move = "MOVE" in self._imap.capabilities
         except BaseException:
             self.close()
             raise
+
+    def _log_in(self, user: str, password: str) -> None:
+        """By RFC 4616, whose words are UTF-8, where the server offers it; LOGIN takes ASCII alone."""
+        if "AUTH=PLAIN" in self._imap.capabilities:
+            self._imap.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
+        else:
+            self._imap.login(user, password)
 
     def _number(self, what: str) -> str:
         _, values = self._imap.response(what)
@@ -87,22 +77,43 @@ class Mailbox:
             found = self._ok(self._imap.uid("SEARCH", "UNDELETED"))
             uids = sorted(int(n) for line in found if line for n in line.split())
             mails: list[Mail] = []
-            for start in range(0, len(uids), 100):
-                mails += self._described(uids[start : start + 100])
+            for start in range(0, len(uids), AT_ONCE):
+                mails += self._described(uids[start : start + AT_ONCE])
         return sorted(mails, key=lambda m: m.uid)
 
-    def _described(self, uids: list[int]) -> Iterator[Mail]:
-        wanted = f"(UID FLAGS BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS ({HEADERS})])"
-        for items in _responses(self._ok(self._imap.uid("FETCH", ",".join(map(str, uids)), wanted))):
-            if "UID" in items and "BODYSTRUCTURE" in items:
-                head = next((v for k, v in items.items() if k.startswith("BODY[HEADER")), b"")
-                leaves: list[Leaf] = []
-                fits = _leaves(items["BODYSTRUCTURE"], "", leaves, 0)
-                yield Mail(
-                    int(items["UID"]), parse_headers(head if isinstance(head, bytes) else b""),
-                    _report(items["BODYSTRUCTURE"]), tuple(leaves),
-                    frozenset(f.decode("ascii", "replace").lower() for f in items.get("FLAGS", [])), not fits,
-                )  # fmt: skip
+    def mail(self, uid: int) -> Mail:
+        """One message.
+
+        Raises:
+            Missing: it isn't there any more.
+        """
+        with said("looking at a message"):
+            found = next(iter(self._described([uid])), None)
+        if found is None or r"\deleted" in found.flags:
+            raise Missing("the message is not in the mailbox any more")
+        return found
+
+    def _described(self, uids: list[int], again: bool = False) -> list[Mail]:
+        """Where too much is told, or the server falls over it, halves of them, until it is known over which: that one
+        comes without its parts."""
+        try:
+            return self._told(uids, "BODYSTRUCTURE")
+        except (_TooMuch, imaplib.IMAP4.abort) as error:
+            broken = not isinstance(error, _TooMuch)
+        with suppress(OSError):
+            self._imap.shutdown()  # the rest of it may be on its way
+        self._connect()
+        if len(uids) > 1:
+            half = len(uids) // 2
+            return self._described(uids[:half]) + self._described(uids[half:])
+        if broken and not again:  # it may have been the network
+            return self._described(uids, again=True)
+        return self._told(uids, "")
+
+    def _told(self, uids: list[int], structure: str) -> list[Mail]:
+        wanted = f"(UID FLAGS BODY.PEEK[HEADER.FIELDS ({HEADERS})]<0.{HEAD}> {structure}".rstrip() + ")"
+        answer = self._ok(self._imap.uid("FETCH", ",".join(map(str, uids)), wanted))
+        return [message(items) for items in responses(answer) if {"UID", *structure.split()} <= items.keys()]
 
     def pieces(self, uid: int, number: str, start: int = 0, size: int | None = None) -> Iterator[bytes]:
         """The bytes of a part, as it is encoded, from ``start``: all, or so many at most.
@@ -115,7 +126,7 @@ class Mailbox:
             length = PIECE if end is None else min(PIECE, end - start)
             with said("fetching a part of a message"):
                 answer = self._ok(self._imap.uid("FETCH", str(uid), f"(BODY.PEEK[{number}]<{start}.{length}>)"))
-            piece = next((v for i in _responses(answer) for k, v in i.items() if k.startswith("BODY[")), None)
+            piece = next((v for i in responses(answer) for k, v in i.items() if k.startswith("BODY[")), None)
             if piece is None:
                 raise Missing("the message is not in the mailbox any more")
             if len(piece) > length:
@@ -128,8 +139,9 @@ class Mailbox:
                 return
 
     def flag(self, uid: int, flag: str) -> None:
+        """Mark a message, where the server keeps such marks: it may say no (RFC 3501, 7.1, PERMANENTFLAGS)."""
         with said("marking a message"):
-            self._ok(self._imap.uid("STORE", str(uid), "+FLAGS.SILENT", f"({flag})"))
+            self._imap.uid("STORE", str(uid), "+FLAGS.SILENT", f"({flag})")
 
     def move(self, uid: int) -> None:
         """Move a message to the archive."""
@@ -157,10 +169,23 @@ class Mailbox:
         return answer[1]
 
 
+class _TooMuch(Exception):
+    """An answer is longer than any should be; what is left of it has not been read."""
+
+
 class _Paced(imaplib.IMAP4_SSL):
-    """What trickles is given up: imaplib's timeout is one for each byte."""
+    """What trickles is given up: imaplib's timeout is one for each byte. So is what doesn't end."""
+
+    _words, _literals = WORDS, LITERALS  # what the answer may still have
+
+    def send(self, data: Any) -> None:
+        self._words, self._literals = WORDS, LITERALS
+        super().send(data)
 
     def read(self, size: int) -> bytes:
+        self._literals -= size
+        if self._literals < 0:
+            raise _TooMuch
         made, got, pace = memoryview(bytearray(size)), 0, Pace(TIMEOUT)
         while got < size and (more := self._file.readinto1(made[got : got + STEP])):
             got += more
@@ -169,11 +194,13 @@ class _Paced(imaplib.IMAP4_SSL):
 
     def readline(self) -> bytes:
         line, pace = bytearray(), Pace(TIMEOUT)
-        while len(line) < LINE and not line.endswith(b"\n") and (ahead := self._file.peek()):
-            line += self._file.read(ahead.find(b"\n") + 1 or len(ahead))
-            self._passed(pace, len(ahead))
-        if len(line) >= LINE:
-            raise self.error("a line without an end")
+        while not line.endswith(b"\n") and (ahead := self._file.peek()):
+            more = self._file.read(ahead.find(b"\n") + 1 or len(ahead))
+            line += more
+            self._words -= len(more)
+            if self._words < 0:
+                raise _TooMuch
+            self._passed(pace, len(more))
         return bytes(line)
 
     @property
@@ -197,10 +224,11 @@ def said(doing: str, *, connecting: bool = False, final: bool = False) -> Iterat
     except (TransportError, TransportRefused):
         raise
     except ssl.SSLCertVerificationError as error:
-        raise TransportRefused(
-            f"{doing}: its certificate is not good (OpenSSL's code {error.verify_code}). Next: have the certificate, "
-            "or ours of the authority, renewed"
-        ) from None
+        raise tls.refusal(doing, error) from None
+    except _TooMuch:
+        raise TransportError(f"{doing}: the server sent more than it was asked for") from None
+    except UnicodeEncodeError:
+        raise TransportRefused(f"{doing}: the server takes ASCII only. Next: have another password given") from None
     except imaplib.IMAP4.abort:
         raise TransportError(f"{doing}: the connection ended") from None
     except imaplib.IMAP4.error:
@@ -214,126 +242,11 @@ def said(doing: str, *, connecting: bool = False, final: bool = False) -> Iterat
 
 
 def _quoted(name: str) -> str:
+    """The name of a mailbox as it stands in a command: what isn't ASCII in modified UTF-7 (RFC 3501, 5.1.3)."""
+
+    def shifted(other: re.Match[str]) -> str:
+        word = base64.b64encode(other[0].encode("utf-16-be"), b"+,").decode().rstrip("=")
+        return f"&{word}-"
+
+    name = re.sub(r"[^ -~]+", shifted, name.replace("&", "&-"))
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _responses(answer: list[Any]) -> Iterator[dict[str, Any]]:
-    """The items of each FETCH response; imaplib leaves them in pieces, split at their literals."""
-    tokens: list[Any] = []
-    for piece in answer:
-        line, literal = piece if isinstance(piece, tuple) else (piece, None)
-        if not isinstance(line, bytes):
-            continue
-        tokens += _tokens(LITERAL.sub(b"", line) if literal is not None else line)
-        if literal is not None:
-            tokens.append(bytes(literal))
-        elif (parsed := _parsed(tokens)) is not None:
-            yield parsed
-            tokens = []
-
-
-class _Mark(bytes):
-    """A parenthesis, or a word that stood in no quotes."""
-
-
-def _tokens(line: bytes) -> Iterator[bytes]:
-    for opened, closed, quoted, atom in TOKEN.findall(line):
-        if opened or closed or atom:
-            yield _Mark(opened or closed or atom)
-        else:
-            yield re.sub(rb"\\(.)", rb"\1", quoted)
-
-
-def _parsed(tokens: list[Any]) -> dict[str, Any] | None:
-    """``n (KEY value …)`` as a dict; None when the rest hasn't come."""
-    stack: list[list[Any]] = [[]]
-    flat = 0  # parentheses beyond what any mail needs: what is in them is not put any deeper
-    for token in tokens:
-        if isinstance(token, _Mark) and token == b"(":
-            if len(stack) > NESTED:
-                flat += 1
-            else:
-                stack.append([])
-        elif isinstance(token, _Mark) and token == b")":
-            if flat:
-                flat -= 1
-            elif len(stack) > 1:
-                done = stack.pop()
-                stack[-1].append(done)
-        else:
-            stack[-1].append(None if isinstance(token, _Mark) and token.upper() == b"NIL" else token)
-    if len(stack) > 1:
-        return None
-    items = next((x for x in stack[0] if isinstance(x, list)), [])
-    return _paired(items)
-
-
-def _paired(items: list[Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    words = iter(items)
-    for word in words:
-        if not isinstance(word, bytes):
-            continue
-        key = word.decode("ascii", "replace").upper()
-        if key.startswith("BODY[HEADER.FIELDS"):  # its list of fields was read as a list: BODY[HEADER.FIELDS (…)]
-            for skipped in words:
-                if isinstance(skipped, bytes) and skipped.endswith(b"]"):
-                    break
-        made[key] = next(words, None)
-    return made
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
-
-
-def _dict(values: Any) -> dict[str, str]:
-    if not isinstance(values, list):
-        return {}
-    words = [_text(v) for v in values]
-    return {k.lower(): v for k, v in zip(words[::2], words[1::2], strict=False)}
-
-
-def _report(structure: Any) -> str:
-    """The report-type of a multipart/report, in small letters."""
-    if not (isinstance(structure, list) and structure and isinstance(structure[0], list)):
-        return ""
-    words = [x for x in structure if not isinstance(x, list)]
-    lists = structure[len(list(_while_lists(structure))) :]
-    parameters = next((_dict(x) for x in lists if isinstance(x, list)), {})
-    if words and _text(words[0]).lower() == "report":
-        return parameters.get("report-type", "?").lower()
-    return ""
-
-
-def _while_lists(structure: list[Any]) -> Iterator[list[Any]]:
-    for part in structure:
-        if not isinstance(part, list):
-            return
-        yield part
-
-
-def _leaves(structure: Any, number: str, found: list[Leaf], depth: int) -> bool:
-    """Gather the parts that hold no parts; False when they stand too deep. A message in a message is one part."""
-    if not isinstance(structure, list) or not structure:
-        return False
-    if isinstance(structure[0], list):
-        numbered = enumerate(_while_lists(structure), 1)
-        fits = [_leaves(part, f"{number}.{n}" if number else str(n), found, depth + 1) for n, part in numbered]
-        return all(fits) and depth < DEEPEST
-    kind = f"{_text(structure[0])}/{_text(structure[1])}".lower() if len(structure) > 6 else ""
-    size = _text(structure[6]) if len(structure) > 6 else ""
-    disposition: dict[str, str] = {}
-    for extension in structure[7:]:  # (… md5 disposition language location)
-        if (
-            isinstance(extension, list)
-            and len(extension) == 2
-            and isinstance(extension[0], bytes)
-            and _text(extension[0]).lower() in ("attachment", "inline")
-        ):
-            disposition = {"": _text(extension[0]).lower(), **_dict(extension[1])}
-    found.append(
-        Leaf(number or "1", kind, _dict(structure[2]) if len(structure) > 2 else {},
-             _text(structure[5]) if len(structure) > 5 else "", int(size) if size.isdigit() else 0, disposition)
-    )  # fmt: skip
-    return True

@@ -25,6 +25,7 @@ from slussen.errors import TransportRefused
 LINE = 57  # bytes that a line of base64 holds
 CHUNK = LINE * 16 * 1024
 HEAD = 1 << 16  # bytes that the headers of a part may have
+QUOTED = 1 << 20  # bytes of a line of quoted-printable: RFC 2045, 6.7, allows 76, and a sender may not know that
 WRITTEN = re.compile(r"name[*0-9]*\s*=\s*([^;\r\n]+)", re.IGNORECASE)
 
 
@@ -78,6 +79,8 @@ class Decoder:
             chunk = self._rest + chunk
             end = chunk.rfind(b"\n") + 1
             self._rest = chunk[end:]
+            if len(self._rest) > QUOTED:
+                raise TransportRefused(f"a part of quoted-printable with a line of more than {QUOTED} bytes")
             return quopri.decodestring(chunk[:end])
         return chunk
 

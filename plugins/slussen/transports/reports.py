@@ -6,9 +6,11 @@ a person's name in a file name too, and is never repeated.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from email.message import Message as Headers
+from email.utils import formatdate
 from typing import Literal
 from urllib.parse import unquote
 
@@ -76,6 +78,29 @@ def read_report(notification: bytes) -> Report | None:
         outcome = "with errors"
     about = _id(str(fields.get("Original-Message-ID", "")))
     return Report(about, "read", outcome, " ".join(filter(None, (what, modifier))), _address(fields))
+
+
+def receipt_notification(about: str, identity: str, sender: str, recipient: str) -> bytes:
+    """A message with this identity that says that the one it is about was received."""
+    boundary = f"=_{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:48]}"
+    about = re.sub(r"[^!-~]", "", about)
+    return (
+        f"Message-ID: {identity}\r\n"
+        f"Date: {formatdate()}\r\n"
+        f"From: {sender}\r\n"
+        f"To: {recipient}\r\n"
+        "Subject: Receipt\r\n"
+        f"In-Reply-To: {about}\r\n"
+        "MIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=disposition-notification;\r\n"
+        f' boundary="{boundary}"\r\n\r\n'
+        f"--{boundary}\r\nContent-Type: text/plain\r\n\r\nThe file has been received.\r\n\r\n"
+        f"--{boundary}\r\nContent-Type: message/disposition-notification\r\n\r\n"
+        f"Final-Recipient: rfc822;{sender}\r\n"
+        f"Original-Message-ID: {about}\r\n"
+        "Disposition: automatic-action/MDN-sent-automatically; processed\r\n\r\n"
+        f"--{boundary}--\r\n"
+    ).encode("ascii", "replace")
 
 
 def _word(fields: Headers, name: str) -> str:

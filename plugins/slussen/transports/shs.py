@@ -18,20 +18,23 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO, Self
 from uuid import UUID
 
-from slussen.errors import TransportError, TransportRefused
+from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.keys import keyed
 from slussen.transports import (
     TIMEOUT,
+    Doubtful,
     Entry,
     Message,
     Missing,
     Notice,
     Sink,
     Unknown,
+    carried,
     in_order,
     is_plain,
     matches,
     plain,
+    tls,
 )
 from slussen.transports.mime import Part, parse_headers, parts
 from slussen.transports.remote import Pace
@@ -56,6 +59,7 @@ ANSWER, LISTED, LABEL = 1 << 16, 1 << 24, 1 << 18  # bytes that these may have
 MOST = 1000  # messages that one list may hold
 PASSING = {"MissingDeliveryExecution", "OtherError"}  # the others are wrong until somebody mends something
 OURS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")  # what OpenSSL calls a "no" to our certificate
+ADDRESS = re.compile(r"https://[^/\s]", re.IGNORECASE)
 CODES = PASSING | {
     "UnresolvedReceiver", "MissingAgreement", "MissingDeliveryAddress", "IllegalProductType", "UnknownProductType",
     "IllegalReceiver", "UnknownReceiver", "IllegalSender", "UnknownSender", "IllegalOriginator", "IllegalEndRecipient",
@@ -97,15 +101,9 @@ class Shs:
         import httpx
 
         self._actor = actor
-        try:
-            context = ssl.create_default_context(cafile=actor.ca or None)
-            if actor.cert:
-                context.load_cert_chain(actor.cert)
-        except OSError as error:  # an SSLError is one, too
-            raise TransportRefused(
-                f"SHS: our certificate, or the authority's, can't be read (errno {error.errno}). "
-                "Next: look at cert and ca of the connection"
-            ) from None
+        context = tls.context(actor.ca, actor.cert)
+        if not ADDRESS.match(actor.url):
+            raise CallError("the connection's host must be the node's address: https://…; nothing is sent in the clear")
         self._client = httpx.Client(
             base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
@@ -133,10 +131,10 @@ class Shs:
         }  # fmt: skip
         content = _Content(head, source, message.bytes, tail)
         with self._sending(content), self._http.stream("POST", "/shs/rs", content=content, headers=headers) as answer:
-            said = self._answer(answer)
+            said = self._taken(answer, content)
         named = {answer.headers.get("X-shs-txid", "").strip(), said.decode("ascii", "replace").strip()}
         if label.tx_id not in named:
-            raise TransportRefused(
+            raise Doubtful(
                 f"SHS: something that is no node answered {answer.status_code} without the message's id. Next: look "
                 "where the connection's address leads, then clear deliver: the message keeps its id"
             )
@@ -144,6 +142,18 @@ class Shs:
         duplicate = answer.headers.get("X-shs-duplicatemsg", "").strip().lower() == "yes"
         reference = token(local) if local else label.tx_id
         return f"{reference} duplicate" if duplicate else reference
+
+    def _taken(self, answer: httpx.Response, content: _Content) -> bytes:
+        """The node's answer. That a whole message was not taken only a node can say, or who lets nobody through."""
+        try:
+            return self._answer(answer)
+        except (TransportError, TransportRefused) as error:
+            closed = 400 <= answer.status_code < 500 and answer.status_code != 408
+            if not content.gone or closed or answer.headers.get("X-shs-errorcode", "").strip():
+                raise
+            if isinstance(error, TransportRefused):
+                raise Doubtful(str(error)) from None
+            raise Unknown(f"{error}, and not by the node: it may have taken the message") from None
 
     def _body(self, message: Message) -> tuple[Label, tuple[bytes, bytes]]:
         a = self._actor
@@ -162,7 +172,7 @@ class Shs:
             status="test" if a.status == "test" else "production",
         )
         boundary = f"=_{message.sha256[:48]}"
-        name = _in_header(message.name)
+        name = _in_header(carried(message.name))
         head = b"".join((
             f'Subject: SHS-message\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
             f"--{boundary}\r\nContent-Type: text/xml; charset=iso-8859-1\r\n"
@@ -419,7 +429,7 @@ def _in_header(name: str) -> bytes:
             return b'filename="' + name.encode("iso-8859-1") + b'"'
     except UnicodeEncodeError:
         pass
-    return f"filename*=utf-8''{quote(name.encode('utf-8', 'surrogateescape'), safe='')}".encode()
+    return f"filename*=utf-8''{quote(name, safe='')}".encode()
 
 
 def _read(answer: httpx.Response, limit: int) -> bytes:
@@ -487,10 +497,7 @@ def _certain(error: BaseException, doing: str) -> None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise TransportRefused(
-                f"{doing}: the node's certificate is not good (OpenSSL's code {cause.verify_code}). Next: have the "
-                "certificate, or ours of the authority, renewed"
-            ) from None
+            raise tls.refusal(doing, cause) from None
         if isinstance(cause, ssl.SSLError) and OURS.search(str(cause.reason or "")):
             raise TransportRefused(
                 f"{doing}: the node doesn't take our certificate. Next: look whether it has expired, and whether the "

@@ -4,20 +4,18 @@ Out: one message with one file, as RFC 2045's base64, written as it is read from
 interchange and a keyed hash: the same for every attempt, and not to be guessed, so that a report that names it comes
 from somebody who has had the message. A delivery report (RFC 3461) and a receipt notification (RFC 8098) are asked for.
 Until the last line's dot is sent the gateway hasn't got the message; from there to its reply nobody knows:
-``Unknown``.
+``Unknown`` (``submission.py``).
 
-In: the partner's messages with one file each. Of several with files of one name the oldest is shown, the others when
-that one has been archived. Mails of others, or with several files, are refused by name, and stay where they are.
+In: the partner's messages with one file each. X.400's body parts often have no file name: such a file is called by its
+message's id, and is shown whatever is looked for, since nobody could say which it should be. Of several with files of
+one name the oldest is shown, the others when that one has been archived. Mails of others, or with several files, are
+refused by name, and stay where they are.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import smtplib
-import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import formatdate, parseaddr
@@ -28,31 +26,34 @@ from urllib.parse import quote
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
 from slussen.transports import (
-    TIMEOUT,
     Entry,
     Message,
     Missing,
     Notice,
     Sink,
-    Unknown,
+    carried,
     in_order,
     is_plain,
     matches,
     plain,
+    tls,
 )
+from slussen.transports.imap_answers import Leaf, Mail
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
 from slussen.transports.oraddress import same, to_smtp
-from slussen.transports.reports import Report, delivery_report, read_report, to_xtext
+from slussen.transports.reports import Report, delivery_report, read_report, receipt_notification
+from slussen.transports.submission import Submission
 
 if TYPE_CHECKING:
-    from slussen.transports.imap import Leaf, Mail, Mailbox
+    from slussen.transports.imap import Mailbox
 
-SLICE = 1 << 16  # bytes that one step of sending may take its time over
 SMALL = 1 << 16  # bytes of a report's parts
 COUNTED = 1 << 20  # encoded bytes up to which a part is decoded to know its size
-QUEUED = re.compile(rb"queued as ([A-Za-z0-9]{4,40})")
+TAIL = 1 << 14  # encoded bytes at its end that are looked at, where it isn't
+UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 UNQUOTED = re.compile(r'[\x00-\x1f"\\]')
 MDN_SENT = "$MDNSent"  # RFC 3503
+NOTHING = Leaf("1", "", {}, "", 0, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,8 @@ class Account:
 class _File:
     mail: Mail
     leaf: Leaf
-    refused: str = ""
+    refused: str
+    nameless: bool
 
 
 class X400:
@@ -94,8 +96,13 @@ class X400:
         self._account = account
         self._from = to_smtp(account.originator, account.gateway)
         self._to = to_smtp(account.recipient, account.gateway)
+        self._gateway = Submission(
+            account.host, account.port, account.user, account.password, account.ca, self._from, self._to
+        )
         self._opened: Mailbox | None = None
-        self._files: dict[str, _File] | None = None
+        self._files: dict[str, _File] = {}
+        self._sizes: dict[tuple[int, str], int] = {}
+        self._reports: dict[str, list[int]] = {}
         self._closed = False
 
     # out
@@ -109,99 +116,32 @@ class X400:
         boundary = f"=_{message.sha256[:48]}"
         head = self._headers(message, boundary).encode("ascii")
         size = len(head) + base64_size(message.bytes) + len(boundary) + 8
-        return self._hand_over(
-            message.id, chain([head], _counted(source, message), [f"--{boundary}--\r\n".encode()]), size
-        )
+        body = chain([head], _counted(source, message), [f"--{boundary}--\r\n".encode()])
+        return self._gateway.hand_over(body, size, message.id)
 
     def _headers(self, message: Message, boundary: str) -> str:
-        name = quote(message.name.encode("utf-8", "surrogateescape"), safe="")
+        name = carried(message.name)
         answers = f"In-Reply-To: {message.answers}\r\nReferences: {message.answers}\r\n" if message.answers else ""
         return (
             f"Message-ID: {message.id}\r\n"
             f"Date: {formatdate()}\r\n"
             f"From: {self._from}\r\n"
             f"To: {self._to}\r\n"
-            f"Subject: {Header(message.name, 'utf-8', maxlinelen=200).encode(linesep=chr(13) + chr(10))}\r\n"
+            f"Subject: {Header(name, 'utf-8', maxlinelen=200).encode(linesep=chr(13) + chr(10))}\r\n"
             f"{answers}"
             f"Disposition-Notification-To: {self._from}\r\n"
             "MIME-Version: 1.0\r\n"
             f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
             f"--{boundary}\r\n"
             "Content-Type: application/octet-stream\r\n"
-            f"Content-Disposition: attachment; size={message.bytes};\r\n filename*=utf-8''{name}\r\n"
+            f"Content-Disposition: attachment; size={message.bytes};\r\n filename*=utf-8''{quote(name, safe='')}\r\n"
             "Content-Transfer-Encoding: base64\r\n\r\n"
         )
 
-    def _hand_over(self, identity: str, body: Iterable[bytes], size: int) -> str:
-        """A message with an identity asks for a report; one without is a report itself, and comes from nobody."""
-        smtp = self._connected()
-        try:
-            with _said("handing a message over"):
-                known = smtp.esmtp_features
-                mail, rcpt = f"FROM:<{self._from if identity else ''}>", f"TO:<{self._to}>"
-                if "size" in known:
-                    mail += f" SIZE={size}"
-                if "dsn" in known and identity:
-                    mail += f" RET=HDRS ENVID={to_xtext(identity)}"
-                    rcpt += f" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;{to_xtext(self._to)}"
-                elif "dsn" in known:
-                    rcpt += " NOTIFY=NEVER"
-                _expect(smtp.docmd("MAIL", mail), 250)
-                _expect(smtp.docmd("RCPT", rcpt), 250, 251)
-                _expect(smtp.docmd("DATA"), 354)
-                assert smtp.sock is not None
-                for chunk in body:
-                    view = memoryview(chunk)
-                    for start in range(0, len(view), SLICE):
-                        smtp.sock.sendall(view[start : start + SLICE])
-            try:
-                smtp.sock.sendall(b".\r\n")  # from here it may be theirs
-                code, text = smtp.getreply()
-            except (OSError, smtplib.SMTPException):
-                raise Unknown("the message was handed over to the gateway, and its reply was lost") from None
-            if 400 <= code < 600:  # only a "no" says that it isn't theirs
-                with _said("handing a message over"):
-                    raise smtplib.SMTPResponseException(code, text)
-            if not 200 <= code < 300:
-                raise Unknown("the message was handed over to the gateway, and its reply can't be read")
-            queued = QUEUED.search(text)
-            return queued[1].decode() if queued else ""
-        finally:
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.close()
-
     def connect(self) -> None:
         """Log in to both servers, and see that the gateway takes the partner's address; nothing is sent."""
-        smtp = self._connected()
-        try:
-            with _said("asking for the recipient"):
-                _expect(smtp.docmd("MAIL", f"FROM:<{self._from}>"), 250)
-                _expect(smtp.docmd("RCPT", f"TO:<{self._to}>"), 250, 251)
-                _expect(smtp.docmd("RSET"), 250)
-        finally:
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.quit()
+        self._gateway.ask()
         _ = self._mailbox
-
-    def _connected(self) -> smtplib.SMTP:
-        a = self._account
-        smtp = smtplib.SMTP(timeout=TIMEOUT)
-        try:
-            with _said(f"connecting to {a.host}"):
-                _expect(smtp.connect(a.host, a.port), 220)
-                _expect(smtp.ehlo(), 250)
-                smtp._host = a.host  # type: ignore[attr-defined]  # the name that its certificate must have
-                _expect(smtp.starttls(context=self._context()), 220)
-                _expect(smtp.ehlo(), 250)
-                if a.user and "auth" in smtp.esmtp_features:  # some gateways know us by our address
-                    smtp.login(a.user, a.password)
-        except BaseException:
-            smtp.close()
-            raise
-        return smtp
-
-    def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._account.ca or None)
 
     # in
 
@@ -214,22 +154,19 @@ class X400:
         if self._opened is None:
             a = self._account
             self._opened = Mailbox(
-                a.imap_host, a.imap_port, a.user, a.password, self._context(), a.mailbox, a.archive
+                a.imap_host, a.imap_port, a.user, a.password, tls.context(a.ca), a.mailbox, a.archive
             )  # fmt: skip
         return self._opened
 
     def entries(self, pattern: str) -> list[Entry]:
-        return in_order(self._entry(n, f) for n, f in self._listed().items() if matches(n, pattern))
+        return in_order(self._entry(n, f) for n, f in self._listed().items() if f.nameless or matches(n, pattern))
 
     def stat(self, name: str) -> Entry | None:
         file = self._listed().get(plain(name))
         return self._entry(name, file) if file else None
 
     def _entry(self, name: str, file: _File) -> Entry:
-        size = 0
-        if not file.refused:
-            with suppress(TransportRefused):  # it can't be decoded: fetching it says so
-                size = self._size(file)
+        size = 0 if file.refused else self._size(file)
         answers = re.search(r"<[^<>\s]+>", str(file.mail.headers.get("In-Reply-To", "")))
         return Entry(name, size, f"{self._mailbox.validity}.{file.mail.uid}", answers[0] if answers else "")
 
@@ -244,21 +181,32 @@ class X400:
         return found
 
     def _in(self, mail: Mail) -> Iterator[tuple[str, _File]]:
-        named = [(name, leaf) for leaf in mail.leaves if (name := _name(leaf))]
         if mail.report:
             return
-        refused = ""
-        if not same(_sender(mail), self._to):
+        files, refused = _files(mail), ""
+        if stranger := not same(_sender(mail), self._to):
             refused = "is of another sender than the partner"
-        elif mail.too_deep:
-            refused = "has parts too deep in each other"
-        elif len(named) > 1:
+        elif mail.wrong:
+            refused = mail.wrong
+        elif len(files) > 1:
             refused = "has several files, and no more than one may come in a message"
-        for name, leaf in named:
-            yield name, _File(mail, leaf, refused)
+        for name, leaf in files:
+            called = name or UNNAMED.sub("-", self._reference(mail)).strip("-.")[:100] or str(mail.uid)
+            yield called, _File(mail, leaf, refused, nameless=not (name or stranger))
 
     def _size(self, file: _File) -> int:
-        """The decoded size, which no server tells: told by how its lines lie, or by decoding it."""
+        """The decoded size, found once: a message never changes under its number. 0 where it can't be decoded."""
+        part = (file.mail.uid, file.leaf.number)
+        if part not in self._sizes:
+            try:
+                size = self._measured(file)
+            except TransportRefused:  # fetching it says so
+                size = 0
+            self._sizes[part] = size
+        return self._sizes[part]
+
+    def _measured(self, file: _File) -> int:
+        """What no server tells, by how its lines lie, or by decoding it."""
         leaf, encoding = file.leaf, file.leaf.encoding.lower()
         if encoding in ("7bit", "8bit", "binary", ""):
             return leaf.size
@@ -267,21 +215,19 @@ class X400:
         return sum(map(len, self._decoded(file)))
 
     def _by_its_lines(self, file: _File) -> int | None:
-        """The size of base64 in lines of one length, looked at in five places; None when they differ."""
-        head = self._piece(file, 0, 1024)
-        line = head.find(b"\r\n")
+        """The size of base64 in lines of one length, looked at in five places and at its end; None when they differ."""
+        line = self._piece(file, 0, 1024).find(b"\r\n")
         if line <= 0 or line % 4:
             return None
-        every = line + 2
+        every, size = line + 2, file.leaf.size
         for n in range(1, 5):
-            start = file.leaf.size * n // 5 // every * every
-            if self._piece(file, start + line, 2) != b"\r\n":
+            if self._piece(file, size * n // 5 // every * every + line, 2) != b"\r\n":
                 return None
-        start = (file.leaf.size - 1) // every * every
-        last = self._piece(file, start, every).rstrip(b"\r\n")
-        if b"\n" in last or len(last) % 4:
+        start = max(0, size - TAIL) // every * every
+        *lines, last = self._piece(file, start, size).rstrip(b"\r\n").split(b"\r\n")  # blank lines may follow
+        if not last or len(last) % 4 or len(last) > line or any(len(x) != line or b"=" in x for x in lines):
             return None
-        return start // every * line // 4 * 3 + len(last) // 4 * 3 - last.count(b"=")
+        return (start // every + len(lines)) * line // 4 * 3 + len(last) // 4 * 3 - last.count(b"=")
 
     def _piece(self, file: _File, start: int, size: int) -> bytes:
         return b"".join(self._mailbox.pieces(file.mail.uid, file.leaf.number, start, size))
@@ -304,11 +250,17 @@ class X400:
         for piece in self._decoded(file):
             sink.write(piece)
             got += len(piece)
-        if got != said:
-            raise TransportError(f"{name}: {said} bytes announced, {got} came")
+        if got == said:
+            return
+        if got == sum(map(len, self._decoded(file))):
+            raise TransportRefused(
+                f"{name}: {said} bytes by the mailbox's word and the length of its lines, {got} come, each time. Next: "
+                "have it sent again as RFC 2045 has it, in lines of one length"
+            )
+        raise TransportError(f"{name}: {said} bytes announced, {got} came")
 
     def _file(self, name: str) -> _File:
-        files = self._files if self._files is not None else self._listed()
+        files = self._files if name in self._files else self._listed()
         if name not in files:
             raise Missing(f"{name}: no message in the mailbox brings it")
         return files[name]
@@ -318,12 +270,9 @@ class X400:
         uid = int(seen.modified.rpartition(".")[2]) if seen else self._file(name).mail.uid
         if seen and seen.modified != f"{self._mailbox.validity}.{uid}":
             raise TransportError(f"{name}: the mailbox has been made anew; the next look finds the message")
-        mail = next((m for m in self._mailbox.mails() if m.uid == uid), None)
-        if mail is None:
-            raise Missing(f"{name}: its message is not in the mailbox any more")
-        self._confirm(mail)
+        self._confirm(self._mailbox.mail(uid))
         self._mailbox.move(uid)
-        self._files = None
+        self._files.pop(name, None)
         return f"{self._account.archive}/{name}"
 
     def _confirm(self, mail: Mail) -> None:
@@ -333,37 +282,23 @@ class X400:
         if not (self._account.confirms and wanted and about) or MDN_SENT.lower() in mail.flags:
             return
         if same(wanted, self._to):
-            body = self._notification(about)
-            self._hand_over("", [body], len(body))
+            body = receipt_notification(about, self.message_id(f"read {about}"), self._from, self._to)
+            self._gateway.hand_over([body], len(body))
         self._mailbox.flag(mail.uid, MDN_SENT)
-
-    def _notification(self, about: str) -> bytes:
-        boundary = f"=_{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:48]}"
-        about = re.sub(r"[^!-~]", "", about)
-        return (
-            f"Message-ID: {self.message_id(f'read {about}')}\r\n"
-            f"Date: {formatdate()}\r\n"
-            f"From: {self._from}\r\n"
-            f"To: {self._to}\r\n"
-            "Subject: Receipt\r\n"
-            f"In-Reply-To: {about}\r\n"
-            "MIME-Version: 1.0\r\n"
-            "Content-Type: multipart/report; report-type=disposition-notification;\r\n"
-            f' boundary="{boundary}"\r\n\r\n'
-            f"--{boundary}\r\nContent-Type: text/plain\r\n\r\nThe file has been received.\r\n\r\n"
-            f"--{boundary}\r\nContent-Type: message/disposition-notification\r\n\r\n"
-            f"Final-Recipient: rfc822;{self._from}\r\n"
-            f"Original-Message-ID: {about}\r\n"
-            "Disposition: automatic-action/MDN-sent-automatically; processed\r\n\r\n"
-            f"--{boundary}--\r\n"
-        ).encode("ascii", "replace")
 
     # receipts
 
     def notices(self) -> list[Notice]:
         """Reports on messages to other partners, whose mailbox this may be too, are left to them."""
-        found = (self._notice(mail) for mail in self._mailbox.mails() if mail.report)
+        found = (self._notice(mail) for mail in self._reporting())
         return [notice for notice in found if notice is not None]
+
+    def _reporting(self) -> list[Mail]:
+        mails = [mail for mail in self._mailbox.mails() if mail.report]
+        self._reports = {}
+        for mail in mails:
+            self._reports.setdefault(self._reference(mail), []).append(mail.uid)
+        return mails
 
     def _notice(self, mail: Mail) -> Notice | None:
         reference, report = self._reference(mail), self._report(mail)
@@ -403,9 +338,10 @@ class X400:
         return decoder.decode(raw) + (b"" if leaf.size > SMALL else decoder.finish())
 
     def settle(self, notice: Notice) -> None:
-        for mail in self._mailbox.mails():
-            if mail.report and self._reference(mail) == notice.reference:
-                self._mailbox.move(mail.uid)
+        if notice.reference not in self._reports:
+            self._reporting()
+        for uid in self._reports.pop(notice.reference, []):
+            self._mailbox.move(uid)
 
     def close(self) -> None:
         self._closed = True
@@ -438,6 +374,14 @@ class _Counted:
         return data
 
 
+def _files(mail: Mail) -> list[tuple[str, Leaf]]:
+    """The parts that are files, and their names: those that have one, or are no text; a text where there is nothing
+    else. What stands beside a file in words, without a name, is a covering note."""
+    named = [(_name(leaf), leaf) for leaf in mail.leaves]
+    files = [(name, leaf) for name, leaf in named if name or not leaf.type.startswith("text/")]
+    return files or named or [("", NOTHING)]
+
+
 def _name(leaf: Leaf) -> str:
     """The name of a part's file, put together again from a structure's parameters."""
     for kind, parameters in (("attachment", leaf.disposition), ("", leaf.parameters)):
@@ -453,37 +397,3 @@ def _sender(mail: Mail) -> str:
     value = str(mail.headers.get("From", ""))
     quoted = re.search(r'<?("(?:[^"\\]|\\.)*"@[A-Za-z0-9.-]+)>?\s*$', value)
     return quoted[1] if quoted else parseaddr(value)[1]
-
-
-def _expect(reply: tuple[int, bytes], *good: int) -> None:
-    if reply[0] not in good:
-        raise smtplib.SMTPResponseException(*reply)
-
-
-@contextmanager
-def _said(doing: str) -> Iterator[None]:
-    """Faults of the way to the gateway as ours, by their codes: a gateway's words may quote anything."""
-    try:
-        yield
-    except (TransportError, TransportRefused):
-        raise
-    except ssl.SSLCertVerificationError as error:
-        raise TransportRefused(
-            f"{doing}: the gateway's certificate is not good (OpenSSL's code {error.verify_code}). Next: have the "
-            "certificate, or ours of the authority, renewed"
-        ) from None
-    except smtplib.SMTPNotSupportedError:
-        raise TransportRefused(f"{doing}: the gateway speaks no TLS; nothing is sent in the clear") from None
-    except smtplib.SMTPResponseException as error:
-        enhanced = re.match(rb"[245]\.\d{1,3}\.\d{1,3}", _bytes(error.smtp_error))
-        code = f"{error.smtp_code}{f' {enhanced[0].decode()}' if enhanced else ''}"
-        if 500 <= error.smtp_code < 600:
-            raise TransportRefused(f"{doing}: refused with {code}") from None
-        raise TransportError(f"{doing}: put off with {code}") from None
-    except (smtplib.SMTPException, OSError) as error:
-        number = getattr(error, "errno", None)
-        raise TransportError(f"{doing}: the connection broke{f' (errno {number})' if number else ''}") from None
-
-
-def _bytes(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "replace")
