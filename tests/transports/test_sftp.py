@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import logging
 import os
 import socket
 import threading
@@ -107,6 +109,34 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
 def test_nobody_there_is_a_passing_fault(place: Place) -> None:
     with pytest.raises(TransportError):
         place.open(port=1)
+
+
+def test_what_a_server_says_while_it_lets_nobody_in_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    key, words = asyncssh.generate_private_key("ssh-ed25519"), "quota of Elin Exempel exceeded"
+
+    class Talkative(asyncssh.SSHServer):
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self.conn = conn
+
+        def begin_auth(self, username: str) -> bool:
+            self.conn.send_auth_banner(f"{words}\n")
+            self.conn.disconnect(11, words)
+            return True
+
+    async def serve() -> None:
+        server = await asyncssh.create_server(Talkative, "127.0.0.1", 0, server_host_keys=[key])
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(TransportError):
+                await asyncio.to_thread(
+                    sftp.Sftp, "127.0.0.1", port, "u", "p", host_key=key.export_public_key().decode()
+                )
+
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+    asyncio.run(serve())
+    assert words not in caplog.text
+    assert not [r for r in caplog.records if r.name.startswith(("paramiko", "slussen"))]
 
 
 # --- names and what they stand for
@@ -286,6 +316,24 @@ def test_a_hang_is_given_up(place: Place, proxy: Proxy, monkeypatch: pytest.Monk
         began = time.monotonic()
         with pytest.raises(TransportError):
             to.exists("a")
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("what", ["hang", "trickle"])
+def test_a_server_that_stops_reading_is_given_up(
+    place: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, what: Any
+) -> None:
+    """On a real line the kernel takes less ahead than what we send ahead."""
+    monkeypatch.setattr(sftp, "TIMEOUT", 1)
+    with place.open(port=proxy.port) as to:
+        to._transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)  # type: ignore[attr-defined]
+        proxy.arm(Cut(what, way="up", after=100_000, rate=4000))
+        done = threading.Event()
+        threading.Timer(15, lambda: done.is_set() or proxy.drop_all()).start()
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            to.put(".t", io.BytesIO(LARGE[:7_000_000]), 7_000_000)
+        done.set()
         assert time.monotonic() - began < 10
 
 

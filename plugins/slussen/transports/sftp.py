@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import socket
 import stat
 import threading
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from slussen.transports.sftp_client import Client, Status
 
 PORT = 22
+SILENT = "slussen.transports.sftp.silent"  # paramiko's log, which repeats what the server says
 ARCHIVE = "archive"
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 # Status codes of draft-ietf-secsh-filexfer-02, and those of later drafts that servers use all the same.
@@ -321,9 +323,13 @@ class Sftp(Remote):
         """An encrypted connection to the server that has the pinned key."""
         import paramiko
 
+        from slussen.transports.sftp_client import Line
+
         connection = socket.create_connection((self._host, self._port), TIMEOUT)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        transport = self._transport = paramiko.Transport(connection)
+        transport = self._transport = paramiko.Transport(Line(connection, TIMEOUT))
+        logging.getLogger(SILENT).setLevel(logging.CRITICAL + 1)
+        transport.set_log_channel(SILENT)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = TIMEOUT
         transport.channel_timeout = TIMEOUT
         options = transport.get_security_options()

@@ -7,10 +7,12 @@ PROTOCOL file (``posix-rename``, ``fsync``) and ``check-file`` of draft-ietf-sec
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections import deque
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 from paramiko import Message, SFTPAttributes, SFTPClient
 from paramiko.sftp import (
@@ -57,6 +59,34 @@ class Status(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Line(socket.socket):
+    """A connection on which nothing is sent without end: paramiko tries again for as long as nobody reads.
+
+    ``patience`` is how many seconds sending may be slow.
+    """
+
+    _waited: Pace | None = None
+
+    def __init__(self, connection: socket.socket, patience: float) -> None:
+        super().__init__(fileno=connection.detach())
+        self._patience = patience
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Raises TimeoutError, after which paramiko tries again, and ConnectionAbortedError, after which it doesn't."""
+        sent, whole = 0, memoryview(data).nbytes
+        with suppress(TimeoutError):
+            sent = super().send(data, flags)
+        self._waited = (self._waited or Pace(self._patience)) if sent < whole else None
+        if self._waited is not None:
+            try:
+                self._waited.passed(sent)
+            except TimeoutError:
+                raise ConnectionAbortedError from None
+        if whole and not sent:
+            raise TimeoutError
+        return sent
 
 
 class _Answers:
