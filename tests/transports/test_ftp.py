@@ -21,7 +21,7 @@ import trustme
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import ftp, ftp_listing
+from slussen.transports import ftp, ftp_listing, remote
 from slussen.transports.ftp import Ftp
 from tests.transports.places import CONTENT, Place
 from tests.transports.places import ftp as ftp_place
@@ -39,15 +39,15 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("-rw-r--r--   1 slussen  stad      1234 Nov 25 09:40 FD-F29-å.txt", ("FD-F29-å.txt", 1234)),
-        ("-rw-r--r--   1 0  0  0 Nov  5  2025  two leading", (" two leading", 0)),
-        ("-rw-r--r--.  1 1001 99999999 2147483648 maj 05 09:40 a b.txt", ("a b.txt", 2147483648)),
-        ("-rw-rw----   1 group  77 2026-11-25 09:40 x", ("x", 77)),
-        ("11-25-26  09:40AM                 1234 FD.TXT", ("FD.TXT", 1234)),
-        ("11-25-2026  21:40                    0 x y", ("x y", 0)),
+        ("-rw-r--r--   1 slussen  stad      1234 Nov 25 09:40 FD-F29-å.txt", ("FD-F29-å.txt", 1234, "Nov 25 09:40")),
+        ("-rw-r--r--   1 0  0  0 Nov  5  2025  two leading", (" two leading", 0, "Nov  5  2025")),
+        ("-rw-r--r--.  1 1001 99999999 2147483648 maj 05 09:40 a b.txt", ("a b.txt", 2147483648, "maj 05 09:40")),
+        ("-rw-rw----   1 group  77 2026-11-25 09:40 x", ("x", 77, "2026-11-25 09:40")),
+        ("11-25-26  09:40AM                 1234 FD.TXT", ("FD.TXT", 1234, "11-25-26  09:40AM")),
+        ("11-25-2026  21:40                    0 x y", ("x y", 0, "11-25-2026  21:40")),
     ],
 )
-def test_a_line_of_a_listing_is_read(line: str, found: tuple[str, int]) -> None:
+def test_a_line_of_a_listing_is_read(line: str, found: tuple[str, int, str]) -> None:
     assert list(ftp_listing.files([line])) == [found]
 
 
@@ -65,6 +65,23 @@ def test_what_is_no_file_is_no_line(line: str) -> None:
 @pytest.mark.parametrize("line", ["garbage", "-rw-r--r-- 1 a b x Nov 25 09:40 a", "Volume Unit Referred", "???"])
 def test_a_line_that_cannot_be_read_is_told_by_its_number(line: str) -> None:
     assert list(ftp_listing.files(["total 1", line])) == [2]
+
+
+def test_no_step_of_sending_is_longer_than_the_slowest_line_needs(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timeout is one for a whole step: a line that is slower than it would never deliver."""
+    steps, send = [], socket.socket.sendall
+
+    def sending(connection: socket.socket, data: Any, *more: Any) -> None:
+        steps.append(len(data))
+        send(connection, data, *more)
+
+    monkeypatch.setattr(socket.socket, "sendall", sending)
+    with place.open() as to:
+        to.put(".t", io.BytesIO(bytes(3_000_000)), 3_000_000)
+    assert max(steps) <= remote.SLOWEST * ftp.TIMEOUT
+    assert sum(steps) > 3_000_000
 
 
 class Scripted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -261,7 +262,7 @@ def test_what_is_not_as_long_as_it_was_said_to_be_is_not_taken(
     faulty: Callable[..., Ftp], tmp_path: Path, handler: type
 ) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
-    with pytest.raises(TransportError):
+    with pytest.raises(TransportError, match="the server says 200000" if handler is Shortens else "more came"):
         faulty(handler).fetch("a", io.BytesIO())
 
 
@@ -333,6 +334,77 @@ def test_an_old_server_is_listed_by_names(faulty: Callable[..., Ftp], tmp_path: 
         (tmp_path / name).write_bytes(name.encode())
     assert [(e.name, e.size) for e in client.entries("*.txt")] == [("a.txt", 5), ("b.txt", 5)]
     assert client.archive("a.txt", client.stat("a.txt")) == "archive/a.txt"
+
+
+def test_a_name_that_no_command_can_hold_is_refused_and_the_others_come(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    for name in ("good.txt", "a\rb.txt", "bell\a.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    client = faulty(NoListings)
+    good, *bad = client.entries("*.txt")
+    assert (good.name, [e.name for e in bad]) == ("good.txt", ["a\rb.txt", "bell\a.txt"])
+    with pytest.raises(TransportRefused, match="no plain file name"):
+        client.fetch("a\rb.txt", io.BytesIO())
+
+
+class HidesAllSizes(NoListings):
+    """As ProFTPD with ``<Limit SIZE> DenyAll``."""
+
+    reply = "550 SIZE: Operation not permitted"
+    hidden = ".txt"
+
+    def ftp_SIZE(self, path: str) -> None:
+        if path.endswith(self.hidden):
+            self.respond(self.reply)
+        else:
+            super().ftp_SIZE(path)
+
+
+@pytest.mark.parametrize("reply", [HidesAllSizes.reply, "550 Could not get file size.", "553 Denied."])
+@pytest.mark.parametrize("hidden", [".txt", "a.txt"])
+def test_a_size_that_is_refused_hides_no_file(
+    faulty: Callable[..., Ftp], tmp_path: Path, reply: str, hidden: str
+) -> None:
+    (tmp_path / "folder.txt").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes(CONTENT)
+    client = faulty(type("Hides", (HidesAllSizes,), {"reply": reply, "hidden": hidden}))
+    assert [(e.name, e.size) for e in client.entries("*")] == [("a.txt", len(CONTENT)), ("b.txt", len(CONTENT))]
+    if reply.startswith("550"):
+        client.fetch("a.txt", sink := io.BytesIO())
+        assert sink.getvalue() == CONTENT
+        assert client.archive("a.txt", client.stat("a.txt")) == "archive/a.txt"
+
+
+class OnlyNames(NoListings):
+    """An old server that tells times, though."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd == "MDTM":
+            Files.pre_process_command(self, line, cmd, arg)
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+@pytest.mark.parametrize("many", [2, 1000])
+def test_a_file_of_the_same_size_that_takes_the_name_is_not_archived_however_many_there_are(
+    faulty: Callable[..., Ftp], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(ftp, "MANY", many)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (tmp_path / name).write_bytes(b"old")
+    client = faulty(OnlyNames)
+    a, b, _ = client.entries("*.txt")
+    assert all(e.modified for e in (a, b)), "what a file that is being filled is known by"
+    for entry in (a, b):
+        client.fetch(entry.name, io.BytesIO())
+    (tmp_path / "a.txt").write_bytes(b"new")
+    os.utime(tmp_path / "a.txt", (2_000_000_000, 2_000_000_000))
+    with pytest.raises(TransportError, match="has taken the name"):
+        client.archive("a.txt", a)
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    assert client.archive("b.txt", b) == "archive/b.txt"
 
 
 class Elsewhere(Files):

@@ -69,10 +69,11 @@ class Source(Protocol):
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """Move a collected file to the archive at its source, over nothing that is there; where it is now.
 
-        With ``seen``, what was collected: a file that has taken its name since is put back.
+        With ``seen``, what was collected: a file that has taken its name since stays, or is put back.
 
         Raises:
             TransportError: that happened; the next collection finds the new file.
+            Exists: it can't be put back, since a third one has taken the name; it stands in the archive.
         """
         ...
 
@@ -227,6 +228,27 @@ def matches(name: str, pattern: str) -> bool:
 def no_file(name: str) -> Entry:
     """How a link, a pipe or a device is listed: not passed over, and refused when it is fetched."""
     return Entry(f"{name}, which is no regular file/", 0, "")
+
+
+def is_made_up(name: str) -> bool:
+    """Does this name stand for something that has none that could be used, and say what is wrong with it?"""
+    return name.endswith("/") and ", which " in name
+
+
+def unusable(name: str) -> TransportRefused:
+    """Why a file with such a name is not fetched."""
+    if is_made_up(name):
+        shown = CONTROL.sub("?", name[:-1])
+        return TransportRefused(f"{shown}: it is left where it is. Next: look at it there, and have it taken away")
+    return TransportRefused(f"{name!r} is no plain file name: it is left where it is. Next: have it renamed")
+
+
+def left_behind(doing: str, archived: str) -> Exists:
+    """A file that was moved in the place of the collected one, and whose name a third one has taken meanwhile."""
+    return Exists(
+        f"{doing}: another file had taken its name, and stands uncollected as {archived}: a third one has the name by "
+        "now. Next: when that one has been collected, move it back"
+    )
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:

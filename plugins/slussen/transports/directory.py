@@ -22,6 +22,7 @@ from slussen.transports import (
     aside_name,
     in_order,
     is_plain,
+    left_behind,
     matches,
     no_file,
     plain,
@@ -158,16 +159,23 @@ class Directory:
             os.fsync(self._folder)
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
-        with _said(f"archiving {name}"):
+        doing = f"archiving {name}"
+        with _said(doing):
             with suppress(FileExistsError):
                 os.mkdir(ARCHIVE, 0o750, dir_fd=self._folder)
             folder = os.open(ARCHIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
             try:
+                here = self._entry(plain(name))
+                if seen is not None and here is not None and _differs(here, seen):
+                    raise TransportError(f"{doing}: another file has taken the name since it was collected")
                 archived = self._archive(plain(name), folder)
                 moved = self._entry(archived, folder)
-                if seen is not None and (moved is None or (moved.size, moved.modified) != (seen.size, seen.modified)):
-                    _move_new(folder, self._wire(archived), self._folder, self._wire(name))
-                    raise TransportError(f"archiving {name}: another file has taken the name since it was collected")
+                if seen is not None and (moved is None or _differs(moved, seen)):
+                    try:
+                        _move_new(folder, self._wire(archived), self._folder, self._wire(name))
+                    except FileExistsError:
+                        raise left_behind(doing, f"{ARCHIVE}/{archived}") from None
+                    raise TransportError(f"{doing}: another file has taken the name since it was collected")
                 os.fsync(folder)
                 os.fsync(self._folder)
             finally:
@@ -206,6 +214,10 @@ class Directory:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise TransportRefused(f"{name} is no regular file")
             yield file
+
+
+def _differs(entry: Entry, seen: Entry) -> bool:
+    return (entry.size, entry.modified) != (seen.size, seen.modified)
 
 
 def _rename_new(old_folder: int, old: bytes, new_folder: int, new: bytes) -> bool:

@@ -25,6 +25,8 @@ from slussen.transports import (
     Exists,
     Missing,
     in_order,
+    is_plain,
+    left_behind,
     matches,
     plain,
     tls,
@@ -32,12 +34,13 @@ from slussen.transports import (
 )
 from slussen.transports.ftp_client import Client
 from slussen.transports.ftp_listing import files
-from slussen.transports.remote import Got, Pace, Remote
+from slussen.transports.remote import Got, Pace, Remote, TooMuch
 
 ARCHIVE = "archive"
 ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
+MOMENT = re.compile(r"\d{14}")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
 IN_USE = re.compile(r"in use|being used|used exclusively|allocated to another|busy|locked", re.IGNORECASE)
 NONE = re.compile(
@@ -67,6 +70,7 @@ class Ftp(Remote):
         self._host, self._port, self._user, self._password = host, port or ftplib.FTP_PORT, user, password
         self._folder, self._tls, self._ca, self._passive = folder, tls, ca, passive
         self._read_back = read_back
+        self._fetched: dict[str, Entry] = {}  # as they were when they had come whole
         self._connect()
 
     @property
@@ -123,17 +127,35 @@ class Ftp(Remote):
                 yield unreadable(number)
             elif facts["type"].lower() == "file" and matches(name, pattern):
                 size = facts.get("size", "")
-                yield Entry(name, int(size) if size.isdigit() else self._size(wire), facts.get("modify", ""))
+                if size.isdigit() or not is_plain(name):
+                    yield Entry(name, int(size) if size.isdigit() else 0, facts.get("modify", ""))
+                elif (entry := self._shown(name, wire)) is not None:
+                    yield entry
 
     def _looked_up(self, pattern: str) -> Iterator[Entry]:
-        """For servers without MLSD: names, then size and time of each; a folder has none, nor what has gone since."""
-        wanted = [wire for wire in self._names("") if matches(self._unwire(wire), pattern)]
-        if len(wanted) > MANY or (wanted and not self._tells_sizes(wanted[0])):
+        """For servers without MLSD: names, then size and time of each; LIST tells of what isn't told so whether it is a
+        file, a folder, or gone. What can't be put into a command isn't asked about."""
+        names = {name: wire for wire in self._names("") if matches(name := self._unwire(wire), pattern)}
+        yield from (Entry(name, 0, "") for name in names if not is_plain(name))
+        wanted = {name: wire for name, wire in names.items() if is_plain(name)}
+        if len(wanted) > MANY or (wanted and not self._tells_sizes(next(iter(wanted.values())))):
             yield from self._read_listing(pattern)
             return
-        for wire in wanted:
-            if (entry := self._entry(self._unwire(wire), wire)) is not None:
-                yield entry
+        unsure = set()
+        for name, wire in wanted.items():
+            try:
+                yield Entry(name, self._size(wire), self._modified(wire))
+            except ftplib.error_perm:
+                unsure.add(name)
+        if unsure:
+            yield from (entry for entry in self._read_listing(pattern) if entry.name in unsure)
+
+    def _shown(self, name: str, path: str) -> Entry | None:
+        """A listed file; one of which the server says no more is listed all the same: fetching it says why."""
+        try:
+            return self._entry(name, path)
+        except ftplib.error_perm:
+            return Entry(name, 0, "")
 
     def _tells_sizes(self, path: str) -> bool:
         try:
@@ -142,16 +164,15 @@ class Ftp(Remote):
             return code(error) not in UNKNOWN
         return True
 
-    def _read_listing(self, pattern: str = "*") -> Iterator[Entry]:
-        """By LIST, whose times are in any form and left out. A line that can't be read comes as a name that can't be
-        used."""
+    def _read_listing(self, pattern: str = "*", folder: str = "") -> Iterator[Entry]:
+        """By LIST, whose times are in any form. A line that can't be read comes as a name that can't be used."""
         lines: list[str] = []
-        self._ftp.retrlines("LIST", lines.append)
+        self._ftp.retrlines(f"LIST {folder}".rstrip(), lines.append)
         for found in files(lines):
             if isinstance(found, int):
                 yield unreadable(found)
             elif matches(name := self._unwire(found[0]), pattern):
-                yield Entry(name, found[1], "")
+                yield Entry(name, found[1], found[2])
 
     def stat(self, name: str) -> Entry | None:
         path = self._path(name)
@@ -165,10 +186,11 @@ class Ftp(Remote):
         try:
             size = self._size(path)
         except ftplib.error_perm as error:
-            if code(error) == ABSENT:
+            if says_none(error, path):
                 return None
-            if code(error) in UNKNOWN:
-                return next((e for e in self._read_listing() if e.name == name), None)
+            if code(error) in (ABSENT, *UNKNOWN):
+                folder = path.rpartition("/")[0]
+                return next((e for e in self._read_listing(folder=folder) if e.name == name), None)
             raise
         return Entry(name, size, self._modified(path))
 
@@ -185,7 +207,10 @@ class Ftp(Remote):
     def _size(self, path: str) -> int:
         """In bytes; a listing has left the connection in ASCII mode, in which many servers refuse SIZE."""
         self._ftp.voidcmd("TYPE I")
-        return int(self._ftp.sendcmd(f"SIZE {path}")[4:].split()[0])
+        told = self._ftp.sendcmd(f"SIZE {path}")[4:].split()[0]
+        if not told.isdigit():
+            raise ftplib.error_proto
+        return int(told)
 
     @property
     def _tells_hashes(self) -> bool:
@@ -206,6 +231,7 @@ class Ftp(Remote):
             raise TransportError(f"{doing}: {got.bytes} bytes came, the server says {entry.size}")
         if after is not None and differs(after, entry):  # none: another run has put away what we both have read
             raise TransportError(f"{doing}: it was written or replaced while it was read")
+        self._fetched[name] = entry
 
     def _same_so_far(self, path: str, got: Got) -> bool:
         if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
@@ -393,8 +419,13 @@ class Ftp(Remote):
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """A collector at the same moment could take the free name first: the folder is one collector's."""
-        path = self._path(name)
-        with self._said(f"archiving {name}", path):
+        path, doing = self._path(name), f"archiving {name}"
+        if seen is not None and not differs(seen, fetched := self._fetched.get(name, seen)):
+            seen = fetched  # whose time is told by the same means as now
+        with self._said(doing, path):
+            here = self._entry(name, path)
+            if seen is not None and here is not None and differs(here, seen):
+                raise TransportError(f"{doing}: another file has taken the name since it was collected")
             with suppress(ftplib.error_perm):  # it is there; if it can't be made, the rename says so
                 self._ftp.mkd(ARCHIVE)
             taken = set(self._names(ARCHIVE))
@@ -402,8 +433,10 @@ class Ftp(Remote):
             self._ftp.rename(path, archived)
             moved = self._entry(name, archived)
             if seen is not None and (moved is None or differs(moved, seen)):
+                if self._look(path) is not False:
+                    raise left_behind(doing, self._unwire(archived))
                 self._ftp.rename(archived, path)
-                raise TransportError(f"archiving {name}: another file has taken the name since it was collected")
+                raise TransportError(f"{doing}: another file has taken the name since it was collected")
         return self._unwire(archived)
 
     def _names(self, folder: str) -> list[str]:
@@ -472,6 +505,8 @@ class Ftp(Remote):
             self._ftp.close()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise tls.refusal(doing, error) from None
+            if isinstance(error, TooMuch):
+                raise TransportError(f"{doing}: more came than there should be, and was broken off") from None
             raise TransportError(f"{doing}: {type(error).__name__}: the connection failed") from None
 
     def _meaning(self, doing: str, error: ftplib.error_perm, path: str) -> TransportError | TransportRefused:
@@ -507,4 +542,6 @@ def unreadable(line: int) -> Entry:
 
 def differs(entry: Entry, seen: Entry) -> bool:
     """Is this another file than the one that was seen? A time that a server doesn't tell says nothing."""
-    return entry.size != seen.size or bool(entry.modified and seen.modified and entry.modified != seen.modified)
+    times = {e.modified for e in (entry, seen)}
+    comparable = "" not in times and len({MOMENT.match(t) is None for t in times}) == 1  # LIST has others than MDTM
+    return entry.size != seen.size or (comparable and len(times) > 1)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from slussen.transports.remote import Pace
 
 CHUNK = 1 << 20
+SLICE = 1 << 16  # bytes that one step of sending may take its time over
 LISTING = 64 << 20  # bytes of the longest listing that is taken
 GRACE = 5  # seconds for a server to notice that we break off
 
@@ -114,8 +115,9 @@ class Client(ftplib.FTP_TLS):
         with self.ntransfercmd(f"STOR {path}", rest or None)[0] as conn:
             try:
                 while data := source.read(CHUNK):
-                    self._push(conn, data)
-                    pace.passed(len(data))
+                    for start in range(0, len(data), SLICE):  # each has our timeout for itself
+                        self._push(conn, part := memoryview(data)[start : start + SLICE])
+                        pace.passed(len(part))
             except ftplib.Error:  # the server's answer, in step
                 raise
             except BaseException:
@@ -126,7 +128,7 @@ class Client(ftplib.FTP_TLS):
             self._end(conn)
         self.voidresp()
 
-    def _push(self, conn: ssl.SSLSocket, data: bytes) -> None:
+    def _push(self, conn: ssl.SSLSocket, data: memoryview) -> None:
         try:
             conn.sendall(data)
         except ConnectionError:

@@ -12,25 +12,25 @@ from collections.abc import Iterable, Iterator
 # -rw-r--r--   1 owner group   1234 Nov 25 09:40 name    (owner or group may be missing, the date in any language)
 UNIX = re.compile(
     r"(?P<kind>[-dlbcps])[-rwxsStTlL]{9}[+.@]?\s+\d+\s+(?:\S+\s+){1,2}?(?P<size>\d+)\s+"
-    r"(?:\S+\s+\S+\s+(?:\d{1,2}:\d\d|\d{4})|\d{4}-\d\d-\d\d\s+\d\d:\d\d)\s(?P<name>.+)"
+    r"(?P<when>\S+\s+\S+\s+(?:\d{1,2}:\d\d|\d{4})|\d{4}-\d\d-\d\d\s+\d\d:\d\d)\s(?P<name>.+)"
 )
 # 11-25-26  09:40AM        1234 name
 DOS = re.compile(
-    r"\d\d-\d\d-\d{2,4}\s+\d\d:\d\d(?:[AP]M)?\s+(?:(?P<kind><DIR>|<JUNCTION>)|(?P<size>\d+))\s(?P<name>.+)"
+    r"(?P<when>\d\d-\d\d-\d{2,4}\s+\d\d:\d\d(?:[AP]M)?)\s+(?:(?P<kind><DIR>|<JUNCTION>)|(?P<size>\d+))\s(?P<name>.+)"
 )
 NOTHING = re.compile(r"(?:total|totalt|insgesamt)\s+\d+|\s*", re.IGNORECASE)
 
 
-def files(lines: Iterable[str]) -> Iterator[tuple[str, int] | int]:
-    """The name and size of each regular file; for a line that can't be read, its number from 1."""
+def files(lines: Iterable[str]) -> Iterator[tuple[str, int, str] | int]:
+    """The name, size and time of each regular file; for a line that can't be read, its number from 1."""
     for number, line in enumerate(lines, 1):
         if NOTHING.fullmatch(line):
             continue
         if unix := UNIX.fullmatch(line):
             if unix["kind"] == "-":
-                yield unix["name"], int(unix["size"])
+                yield unix["name"], int(unix["size"]), unix["when"]
         elif dos := DOS.fullmatch(line):
             if not dos["kind"]:
-                yield dos["name"].lstrip(), int(dos["size"])
+                yield dos["name"].lstrip(), int(dos["size"]), dos["when"]
         else:
             yield number

@@ -23,7 +23,7 @@ from hashlib import sha256
 from typing import Any, BinaryIO, cast
 
 from slussen.errors import CallError, TransportError
-from slussen.transports import TIMEOUT, Entry, Exists, Missing, Sink, in_order
+from slussen.transports import TIMEOUT, Entry, Exists, Missing, Sink, in_order, left_behind
 from slussen.transports.ftp import Ftp
 from slussen.transports.remote import Pace
 
@@ -127,10 +127,12 @@ class Mvs(Ftp):
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """``<name>.A0000001`` and on: the server itself refuses a name that is taken."""
-        actual = self._actual(name)
+        actual, doing = self._actual(name), f"archiving {name}"
+        if seen is not None and self._differs(actual, seen):
+            raise TransportError(f"{doing}: another dataset has taken the name since it was collected")
         library, member = _parts(actual)
         base = _base(actual, actual)
-        with self._said(f"archiving {name}"):
+        with self._said(doing):
             listed = self._names(f"'{library}(A*)'" if member else f"'{base}.A*'")
             taken = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in listed)
             number = max((int(m[1]) for m in taken if m), default=0)
@@ -141,8 +143,11 @@ class Mvs(Ftp):
                 self.rename(actual, archived, replace=False)
                 break
         if seen is not None and self._differs(archived, seen):
-            self.rename(archived, actual, replace=False)
-            raise TransportError(f"archiving {name}: another dataset has taken the name since it was collected")
+            try:
+                self.rename(archived, actual, replace=False)
+            except Exists:
+                raise left_behind(doing, archived) from None
+            raise TransportError(f"{doing}: another dataset has taken the name since it was collected")
         return archived
 
     def _differs(self, name: str, seen: Entry) -> bool:

@@ -20,6 +20,10 @@ RESUMES = 10
 OVERLAP = 1 << 20  # bytes that are compared again where a fetch goes on
 
 
+class TooMuch(TimeoutError):
+    """More came than there should be."""
+
+
 class Pace:
     """Counts a transfer's bytes; one that trickles, or brings more than there should be, is given up.
 
@@ -34,9 +38,9 @@ class Pace:
         """So many bytes more have gone through."""
         self.bytes += size
         took = time.monotonic() - self._began
-        if (took > self.seconds and self.bytes - self._first < took * SLOWEST) or (
-            self.most is not None and self.bytes > self.most
-        ):
+        if self.most is not None and self.bytes > self.most:
+            raise TooMuch
+        if took > self.seconds and self.bytes - self._first < took * SLOWEST:
             raise TimeoutError
 
 

@@ -31,6 +31,7 @@ from slussen.transports import (
     Exists,
     Missing,
     in_order,
+    left_behind,
     matches,
     no_file,
     plain,
@@ -276,6 +277,9 @@ class Sftp(Remote):
 
         path, doing = self._path(name), f"archiving {name}"
         with self._said(doing, path):
+            here = self._entry(name, path)
+            if seen is not None and here is not None and here != seen:
+                raise TransportError(f"{doing}: another file has taken the name since it was collected")
             with suppress(Status):  # it is there; if it can't be made, the rename says so
                 self._client.make_folder(self._bytes(self._folder + ARCHIVE))
             for version in versions(name):
@@ -291,6 +295,8 @@ class Sftp(Remote):
                 break
             moved = self._entry(name, archived)
             if seen is not None and moved != seen:
+                if self._attributes(path) is not None:
+                    raise left_behind(doing, f"{ARCHIVE}/{version}")
                 self._client.rename_new(archived, path)
                 raise TransportError(f"{doing}: another file has taken the name since it was collected")
         return f"{ARCHIVE}/{version}"
