@@ -289,7 +289,8 @@ class Handler(BaseHTTPRequestHandler):
     def _list(self, organisation: str, query: dict[str, list[str]]) -> None:
         waiting = [
             a for a in self.node.arrived(organisation, query.get("producttype", [""])[0])
-            if query.get("filter") != ["noack"] or not (a.folder / "acknowledged").exists()
+            if (query.get("filter") != ["noack"] or not (a.folder / "acknowledged").exists())
+            and query.get("originator", [a.label.sender]) == [a.label.sender]
         ]  # fmt: skip
         labels = [replace(a.label, datetime=_now()) for a in waiting[: int(query.get("maxhits", ["200"])[0])]]
         self._say(200, {}, render_messages(labels), "text/xml")

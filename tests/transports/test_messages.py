@@ -678,6 +678,51 @@ def test_a_size_that_the_label_does_not_say_is_counted(node: Rig) -> None:
         assert fetched(partner) == CONTENT
 
 
+def test_a_broken_message_that_does_not_say_its_size_hides_no_other(node: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = node.send("broken.txt", b"x", sizes=False)
+    node.send(NAME, CONTENT)
+    file = node.server.node.find(broken).folder / "message"
+    file.write_bytes(file.read_bytes()[:-10])
+    with node.open() as partner:
+        assert [e.name for e in partner.entries("*")] == [NAME, "broken.txt"]
+        assert fetched(partner) == CONTENT
+        with pytest.raises(TransportRefused, match="ends before its last boundary"):
+            fetched(partner, "broken.txt")
+
+
+def test_a_message_without_a_files_name_is_told_of_where_no_pattern_takes_it(node: Rig) -> None:
+    identity = node.send("", CONTENT)
+    with node.open() as partner:
+        assert fetched(partner, partner.entries("*")[0].name) == CONTENT
+        [entry] = partner.entries("*.TXT")
+        with pytest.raises(TransportRefused, match=f"{identity}.*names no file.*Next: look at it"):
+            fetched(partner, entry.name)
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_others_messages_that_fill_the_list_hide_nothing_in_silence(
+    node: Rig, monkeypatch: pytest.MonkeyPatch, filters: bool
+) -> None:
+    monkeypatch.setattr("slussen.transports.shs.MOST", 3)
+    if not filters:  # a node that knows no such filter
+        listed = shs_node.Handler._list
+        monkeypatch.setattr(
+            shs_node.Handler, "_list",
+            lambda h, who, query: listed(h, who, {k: v for k, v in query.items() if k != "originator"}),
+        )  # fmt: skip
+    with node.open() as partner:
+        hand_over(partner, CONTENT)
+        for n in range(3):
+            node.send(f"{n}.TXT", b"x", stranger=True)
+        node.send(NAME, CONTENT)
+        if not filters:
+            with pytest.raises(TransportRefused, match=r"messages of others.*Next: have"):
+                partner.entries("*")
+            return
+        assert NAME in [e.name for e in partner.entries("*")]
+        assert fetched(partner) == CONTENT
+
+
 def test_what_is_collected_is_confirmed_to_its_sender_once(node: Rig) -> None:
     identity = node.send(NAME, CONTENT)
     with node.open() as partner:

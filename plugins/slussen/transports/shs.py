@@ -35,6 +35,7 @@ from slussen.transports import (
     matches,
     plain,
     tls,
+    unusable,
 )
 from slussen.transports.mime import Part, parse_headers, parts
 from slussen.transports.remote import Pace
@@ -229,7 +230,13 @@ class Shs:
         return self._told
 
     def entries(self, pattern: str) -> list[Entry]:
-        return in_order(self._entry(n, w) for n, w in self._waiting().items() if matches(n, pattern))
+        found = []
+        for name, waiting in self._waiting().items():
+            if matches(name, pattern):
+                found.append(self._entry(name, waiting))
+            elif name == waiting.label.tx_id and not waiting.refused:
+                found.append(Entry(f"message {name} of the partner's, which names no file/", 0, name))
+        return in_order(found)
 
     def stat(self, name: str) -> Entry | None:
         waiting = self._waiting().get(plain(name))
@@ -238,15 +245,17 @@ class Shs:
     def _entry(self, name: str, waiting: _Waiting) -> Entry:
         label = waiting.label
         size = label.data[0].bytes if label.data and not waiting.refused else 0
-        if size < 0:
-            size = sum(map(len, self._file(label)))  # a label need not say
+        if size < 0:  # a label need not say
+            size = 0
+            with suppress(TransportRefused):  # it can't be read: fetching it says so
+                size = sum(map(len, self._file(label)))
         answers = label.corr_id if label.corr_id not in (label.tx_id, label.content_id) else ""
         return Entry(name, size, label.tx_id, answers)
 
     def _waiting(self) -> dict[str, _Waiting]:
         """The oldest message with a file of each name, the partner's before anybody's."""
         found: dict[str, _Waiting] = {}
-        for label in self._list(self._actor.product):
+        for label in self._list(self._actor.product, self._actor.partner):
             if label.status != self._actor.status and not label.wrong:
                 continue
             refused = label.wrong
@@ -260,10 +269,28 @@ class Shs:
         self._found = found
         return found
 
-    def _list(self, product: str) -> list[Label]:
+    def _list(self, product: str, *senders: str) -> list[Label]:
+        """What waits, the oldest first; theirs before anybody's, where there is more than one list holds.
+
+        Raises:
+            TransportRefused: others' messages fill the list, and theirs can't be seen behind them.
+        """
+        found = self._page(product)
+        if not senders or len(found) < MOST:
+            return found
+        theirs = {x.tx_id: x for sender in senders for x in self._page(product, sender) if x.sender in senders}
+        theirs |= {x.tx_id: x for x in found}
+        if not any(x.sender in senders for x in theirs.values()):
+            raise TransportRefused(
+                f"SHS: {MOST} messages of others wait at the node, and nothing behind them can be seen. Next: have "
+                "them taken away at the node"
+            )
+        return list(theirs.values())
+
+    def _page(self, product: str, sender: str = "") -> list[Label]:
         query = {
             "producttype": product, "filter": "noack", "maxhits": str(MOST), "sortattribute": "arrivaldate",
-            "sortorder": "ascending",
+            "sortorder": "ascending", **({"originator": sender} if sender else {}),
         }  # fmt: skip
         with _said("SHS: listing"), self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer:
             self._good(answer)
@@ -285,12 +312,12 @@ class Shs:
             )
 
     def fetch(self, name: str, sink: Sink) -> None:
+        if not is_plain(name):
+            raise unusable(name)
         found = self._found if self._found is not None else self._waiting()
         if name not in found:
             raise Missing(f"{name}: no message at the node brings it")
         waiting = found[name]
-        if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it sent again under another one")
         if waiting.refused:
             raise TransportRefused(
                 f"{name}: the message {waiting.label.tx_id} that brings it {waiting.refused}. "
@@ -357,7 +384,7 @@ class Shs:
     def notices(self) -> list[Notice]:
         """Confirmations by the partner, and errors by him or the node; others' are left to those whose they are."""
         ours = (self._actor.partner, self._actor.own)
-        return [self._notice(x) for product in (CONFIRM, ERROR) for x in self._list(product) if x.sender in ours]
+        return [self._notice(x) for product in (CONFIRM, ERROR) for x in self._list(product, *ours) if x.sender in ours]
 
     def _notice(self, listed: Label) -> Notice:
         """What comes whole from the node and is no receipt is about nothing; what doesn't come stays where it is."""
