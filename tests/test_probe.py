@@ -34,8 +34,9 @@ from slussen.catalogue import Row
 from slussen.certificates import certificate
 from slussen.database import migrate
 from slussen.errors import CallError, TransportError, TransportRefused
-from slussen.integration import Integration, directory, ftp, shs, sql, x400
+from slussen.integration import Endpoint, Integration, directory, ftp, shs, sql, x400
 from slussen.ledger import Ledger
+from slussen.operators.connections import source
 from slussen.operators.probe import find, opens, partners_of
 from slussen.probing import EMPTY, Certificate, Partner, Probe, _clock, _validity, keep, probe
 from slussen.timetables import At, Window
@@ -191,7 +192,11 @@ def test_nobody_there_a_wrong_password_and_no_folder_are_each_told(
         port = s.getsockname()[1]
     for open_, word in (
         (lambda: Ftp(**LOGIN, port=port), "ConnectionRefusedError"),
-        (lambda: Ftp(**{**LOGIN, "password": "hemligt"}, port=files), "530"),
+        (
+            lambda: Ftp(**{**LOGIN, "password": "hemligt"}, port=files),
+            "Next: check the connection's login and password",
+        ),
+        (lambda: Ftp(**LOGIN, port=files, folder="finns/inte"), "the folder finns/inte can't be entered"),
         (lambda: Directory(tmp_path / "none"), "no such directory"),
     ):
         done = probe(partner(open_, "ftp"))
@@ -199,6 +204,17 @@ def test_nobody_there_a_wrong_password_and_no_folder_are_each_told(
         assert [s.name for s in done.steps] == ["connect and log in"]
         assert word in done.steps[0].detail
         assert "hemligt" not in str(done.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("transport", "needs"),
+    [("directory", "folder"), ("x400", "originator, recipient, gateway"), ("shs", "own, partner")],
+)
+def test_what_a_connection_lacks_is_told(monkeypatch: pytest.MonkeyPatch, transport: Any, needs: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PARTNER", json.dumps({"conn_type": "fs", "host": "https://x"}))
+    endpoint = Endpoint(transport=transport, connection="partner", name="*", product="p")
+    with pytest.raises(CallError, match=f"partner: its extra lacks {needs}. Next:"):
+        source(endpoint)
 
 
 class Stubborn(Directory):

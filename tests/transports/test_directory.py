@@ -29,6 +29,13 @@ def test_a_name_that_cannot_be_used_comes_last_and_is_refused(tmp_path: Path) ->
                 at.fetch(entry.name, io.BytesIO())
 
 
+def test_closing_it_twice_is_no_fault(tmp_path: Path) -> None:
+    with Directory(tmp_path) as at:
+        at.close()
+        with pytest.raises(TransportError):
+            at.entries("*")
+
+
 def test_a_file_that_grows_is_not_chased(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 10)
 

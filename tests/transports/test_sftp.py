@@ -139,6 +139,16 @@ def test_what_a_server_says_while_it_lets_nobody_in_is_in_no_log(caplog: pytest.
     assert not [r for r in caplog.records if r.name.startswith(("paramiko", "slussen"))]
 
 
+@pytest.mark.parametrize("on", ["put", "remove"])
+def test_a_no_is_told_in_words_too(place: Place, on: Any) -> None:
+    assert place.switches is not None
+    place.bring("a")
+    with place.open() as to:
+        place.switches.set(Fault(kind="refuse", on=on))
+        with pytest.raises(TransportRefused, match="status 3: permission denied"):
+            to.put("b", io.BytesIO(CONTENT), len(CONTENT)) if on == "put" else to.remove("a")
+
+
 # --- names and what they stand for
 
 

@@ -40,7 +40,7 @@ def transport(endpoint: Endpoint, record_length: int = 0) -> Transport:
         case "directory":
             from slussen.transports.directory import Directory
 
-            return Directory(extra["folder"], **_names(extra))
+            return Directory(_needed(c.conn_id, extra, "folder")["folder"], **_names(extra))
         case "ftp":
             from slussen.transports.ftp import Ftp
 
@@ -83,16 +83,24 @@ def messenger(endpoint: Endpoint) -> Messenger:
                 password=c.password or "",
                 imap_host=extra.get("imap_host") or c.host or "",
                 imap_port=int(extra.get("imap_port", 993)),
-                **_known(extra, "mailbox", "archive", "originator", "recipient", "gateway", "ca", "confirms"),
+                **_needed(c.conn_id, extra, "originator", "recipient", "gateway"),
+                **_known(extra, "mailbox", "archive", "ca", "confirms"),
             )
             return X400(account)
         case "shs":
             from slussen.transports.shs import Actor, Shs
 
-            ours = _known(extra, "ca", "cert", "own", "partner", "name", "agreement", "status", "datapart")
-            return Shs(Actor(url=c.host or "", product=endpoint.product, **ours))
+            ours = _known(extra, "ca", "cert", "name", "agreement", "status", "datapart")
+            who = _needed(c.conn_id, extra, "own", "partner")
+            return Shs(Actor(url=c.host or "", product=endpoint.product, **who, **ours))
         case _:
             raise CallError(f"{endpoint.connection}: {endpoint.transport} carries no messages")
+
+
+def _needed(connection: str, extra: dict[str, Any], *names: str) -> dict[str, Any]:
+    if missing := [n for n in names if not extra.get(n)]:
+        raise CallError(f"{connection}: its extra lacks {', '.join(missing)}. Next: see airflow_settings.yaml")
+    return {n: extra[n] for n in names}
 
 
 def _known(extra: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -196,7 +196,9 @@ class Directory:
         return aside_name(name, interchange)
 
     def close(self) -> None:
-        os.close(self._folder)
+        if self._folder >= 0:
+            os.close(self._folder)
+        self._folder = -1
 
     def __enter__(self) -> Self:
         return self

@@ -38,6 +38,10 @@ from slussen.transports.remote import Got, Pace, Remote, TooMuch
 
 ARCHIVE = "archive"
 ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
+MEANINGS = {
+    ABSENT: "no such file, or no permission", QUOTA: "no room, or a quota", NOT_IN: "not logged in, or not allowed",
+    "553": "the name, or writing it, is not allowed",
+}  # fmt: skip
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MOMENT = re.compile(r"\d{14}")
@@ -91,7 +95,7 @@ class Ftp(Remote):
                     with suppress(ftplib.error_perm):
                         self._ftp.sendcmd("OPTS UTF8 ON")
                 if self._folder:
-                    self._ftp.cwd(self._wire(self._folder))
+                    self._change(doing)
         except Exception:
             self._ftp.close()
             raise
@@ -108,7 +112,21 @@ class Ftp(Remote):
                 raise TransportRefused(
                     f"{doing}: the server speaks no TLS ({code(error)}). Nothing was sent. Next: ask the partner"
                 ) from None
+            if code(error) == NOT_IN:
+                raise TransportRefused(
+                    f"{doing}: the server doesn't let {self._user} in ({NOT_IN}). Next: check the connection's login "
+                    "and password with the partner"
+                ) from None
             raise
+
+    def _change(self, doing: str) -> None:
+        try:
+            self._ftp.cwd(self._wire(self._folder))
+        except ftplib.error_perm as error:
+            raise TransportRefused(
+                f"{doing}: the folder {self._folder} can't be entered ({code(error)}). Next: check the connection's "
+                "folder, and what our user may do there, with the partner"
+            ) from None
 
     def entries(self, pattern: str) -> list[Entry]:
         with self._said("listing"):
@@ -518,7 +536,8 @@ class Ftp(Remote):
 
     def _refusal(self, doing: str, error: ftplib.error_perm) -> TransportError | TransportRefused:
         passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
-        return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)})")
+        words = f": {MEANINGS[code(error)]}" if code(error) in MEANINGS else ""
+        return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)}{words})")
 
 
 class _Enough(Exception):

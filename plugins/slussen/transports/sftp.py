@@ -52,6 +52,10 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "ae
 NO_SUCH_FILE, DENIED = 2, 3
 FINAL = {DENIED, 5, 8, 12, 20, 24}  # bad message, unsupported, write protected, invalid name, is a directory
 TAKEN = 11
+MEANINGS = {
+    2: "no such file or folder", 3: "permission denied", 4: "failure, often a full disk or a quota",
+    12: "write-protected", 14: "no space", 15: "quota exceeded", 20: "invalid name",
+}  # fmt: skip
 
 
 class Sftp(Remote):
@@ -418,7 +422,8 @@ class Sftp(Remote):
         if status.code == TAKEN:
             return Exists(f"{doing}: the name is taken")
         kind = TransportRefused if status.code in FINAL or status.code == NO_SUCH_FILE else TransportError
-        return kind(f"{doing}: the server says no (status {status.code})")
+        words = f": {MEANINGS[status.code]}" if status.code in MEANINGS else ""
+        return kind(f"{doing}: the server says no (status {status.code}{words})")
 
 
 def _pinned(host: str, lines: str) -> dict[bytes, str]:
