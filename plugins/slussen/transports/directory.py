@@ -27,6 +27,7 @@ from slussen.transports import (
     no_file,
     plain,
     temporary_name,
+    unusable,
     versions,
 )
 
@@ -209,7 +210,7 @@ class Directory:
     @contextmanager
     def _open(self, name: str) -> Iterator[BufferedReader]:
         if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
+            raise unusable(name)
         # Not following links, and not waiting for the writer of a named pipe.
         descriptor = os.open(self._wire(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(descriptor, "rb") as file:

@@ -11,8 +11,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import BinaryIO, Self
 
-from slussen.errors import CallError, TransportError, TransportRefused
-from slussen.transports import Entry, Sink, aside_name, is_plain, temporary_name
+from slussen.errors import CallError, TransportError
+from slussen.transports import Entry, Sink, aside_name, is_plain, temporary_name, unusable
 
 SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
 LARGE = 8 << 20  # bytes
@@ -83,7 +83,7 @@ class Remote(ABC):
         """A large file that is cut off is gone on with, when it is still the same: by its size and time, and by the
         server's hash of what has come or, where it has none, by the last of it."""
         if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it renamed")
+            raise unusable(name)
         got = Got(sink, hashing=self._tells_hashes)
         for again in range(RESUMES + 1):
             before = got.bytes

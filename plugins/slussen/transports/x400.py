@@ -37,6 +37,7 @@ from slussen.transports import (
     matches,
     plain,
     tls,
+    unusable,
 )
 from slussen.transports.imap_answers import Leaf, Mail
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers
@@ -241,7 +242,7 @@ class X400:
     def fetch(self, name: str, sink: Sink) -> None:
         file = self._file(name)
         if not is_plain(name):
-            raise TransportRefused(f"{name!r} is no plain file name: have it sent again under another one")
+            raise unusable(name)
         if file.refused:
             raise TransportRefused(
                 f"{name}: the mail that brings it {file.refused}. Next: look at it in the mailbox, and move it away"
