@@ -29,6 +29,16 @@ def test_what_is_put_stands_there_whole_once_it_is_renamed(place: Place, size: i
     assert place.standing() == {name: data}
 
 
+def test_the_longest_name_is_delivered_too(place: Place) -> None:
+    name = place.names[0] if place.unit > 1 else "å" * 125 + ".txt"
+    with place.open() as to:
+        assert to.temporary(name, "f29-1", 1) != to.temporary(name, "f29-1", 2) != to.aside(name, "f29-1")
+        to.put(temporary := to.temporary(name, "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
+        to.rename(temporary, name, replace=False)
+        to.rename(name, aside := to.aside(name, "f29-1"), replace=False)
+        assert to.exists(aside)
+
+
 def test_a_temporary_name_is_not_collected_by_a_consumer(place: Place) -> None:
     with place.open() as to:
         to.put(to.temporary(place.names[0], "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))

@@ -8,6 +8,7 @@ the reply's code.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import BinaryIO, Literal, Protocol, Self
 
 from slussen.errors import CallError, TransportError, TransportRefused
 
+LONGEST = 255  # bytes of a file's name
 TIMEOUT = 30  # seconds that one network step may take
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 UNTEXTUAL = re.compile("[\ud800-\udfff\ufffe\uffff]")  # bytes that were no letters, and what XML forbids
@@ -267,9 +269,15 @@ def versions(name: str) -> Iterable[str]:
 
 def temporary_name(name: str, interchange: str, attempt: int) -> str:
     """``.<final>.<interchange>.<attempt>.tmp``: hidden, and matched by no consumer's pattern."""
-    return f".{name}.{interchange}.{attempt}.tmp"
+    return _hidden(name, f"{interchange}.{attempt}.tmp")
 
 
 def aside_name(name: str, interchange: str) -> str:
     """``.<final>.<interchange>.old``: hidden, and one for each interchange that stood under the name."""
-    return f".{name}.{interchange}.old"
+    return _hidden(name, f"{interchange}.old")
+
+
+def _hidden(name: str, rest: str) -> str:
+    """Beside the name; what stands for a name that would leave no room for the rest is a hash of it."""
+    raw = name.encode("utf-8", "surrogateescape")
+    return f".{name if len(raw) + len(rest) + 2 <= LONGEST else hashlib.sha256(raw).hexdigest()[:32]}.{rest}"
