@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
                     if not (full and written > full.bytes):
                         out.write(chunk)
             if full and written > full.bytes:
-                self._say(507)
+                self._say(507, {"X-shs-errorcode": "OtherError"})
                 return
             swallow = self.faults.find("send", "swallow")
             self._keep(draft, swallow=swallow is not None)

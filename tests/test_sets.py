@@ -99,8 +99,9 @@ def test_what_was_killed_between_two_renames_is_completed_and_the_gap_is_written
 def test_a_delivery_in_one_go_measures_its_gap() -> None:
     world = TOGETHER["two files"].begin()
     drive(world.fresh())
-    data = world.book.events(PARTS[1].interchange)[-1].data
-    assert data == {"parts": [d.interchange for d in PARTS], "gap": 0.0, "measured": True}
+    data = dict(world.book.events(PARTS[1].interchange)[-1].data)
+    assert data.pop("gap") < 1
+    assert data == {"parts": [d.interchange for d in PARTS], "measured": True}
 
 
 @pytest.mark.parametrize("change", [{"name": "F"}, {"existing": "replace_ours"}])
