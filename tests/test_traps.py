@@ -255,3 +255,22 @@ def test_seven_bit_swedish_that_is_declared_utf_8_is_told(encoding: str) -> None
     assert found is not None
     assert found.likely in ("sen850200b", "sen850200c")
     assert verdict(text.encode(), "utf-8") is None
+
+
+@pytest.mark.parametrize("encoding", ["cp037", "cp500", "cp278", "cp1252", "cp437", "iso8859-1", "iso8859-15"])
+@pytest.mark.parametrize(
+    "rules", [{"sign": "overpunched"}, {"sign": "zoned"}, {"usage": "packed"}, {"usage": "binary"}]
+)
+def test_numbers_whose_bytes_are_no_letters_say_nothing_of_the_encoding(encoding: str, rules: dict[str, str]) -> None:
+    frame = "fixed" if "usage" in rules else "lf"
+    layout = formats.make(length=14, fields={"name": [1, 10, "text"], "n": [11, 4, "integer", rules]})
+    rows = [{"record_type": "r", "name": "Tolvan", "n": (n - 150) * 7 % 1000} for n in range(300)]
+    rows += [{"record_type": "r", "name": "Tolvan", "n": -n * 10} for n in range(1, 90)]
+    data, refused = formats.render(layout, rows, encoding, frame)
+    assert not refused
+    back, findings, _ = formats.parse(layout, data, encoding, frame)
+    assert (formats.values(back), list(map(str, findings))) == (rows, [])
+    named = [{**row, "name": "Åsa Öberg"} for row in rows]
+    if encoding == "cp1252":
+        data, _ = formats.render(layout, named, encoding, frame)
+        assert [f.rule for f in formats.parse(layout, data, "cp437", frame)[1]][:1] == ["wrong_encoding"]

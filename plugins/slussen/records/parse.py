@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from slussen.errors import CallError, Finding, Findings
+from slussen.records.frames import ENDS
 from slussen.records.layout import Layout
+from slussen.records.letters import Bools
 from slussen.records.source import Source
 
 
@@ -42,7 +45,7 @@ class Parsed:
         self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings, *,
         hashed: bool = True, in_order: bool = False,
     ) -> None:  # fmt: skip
-        self._source = Source(stream, encoding, hashed=hashed)
+        self._source = Source(stream, encoding, hashed=hashed, numbers=_numbers(layout, frame or "fixed"))
         self._findings, self._layout = findings, layout
         self._reader = _reader(self._source, layout, encoding, frame, findings)
         self._in_order = in_order and layout.kind == "tagged"
@@ -78,6 +81,18 @@ class Parsed:
     @property
     def sha256(self) -> str:
         return self._source.sha256
+
+
+def _numbers(layout: Layout, frame: str) -> Bools | None:
+    """Which places of a record have bytes that are no letters: packed, binary, or a digit with its sign."""
+    if layout.kind != "fixed" or layout.varies or frame not in ("fixed", "lf", "crlf"):
+        return None
+    places = np.zeros(layout.longest + len(ENDS[frame]), np.bool_)
+    for f in layout.fields:
+        first, last = int(f.at) - 1, int(f.at) - 1 + f.length
+        if f.usage != "display" or f.sign in ("overpunched", "zoned"):
+            places[first if f.usage != "display" else last - 1 : last] = True
+    return places if places.any() else None
 
 
 def _in_order(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[pa.RecordBatch]:

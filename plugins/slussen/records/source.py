@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from slussen.records.detect import Sample
+from slussen.records.letters import Bools
 from slussen.records.parallel import Hash
 
 CHUNK = 4 << 20
@@ -13,10 +14,10 @@ CHUNK = 4 << 20
 class Source:
     """A stream that is counted and hashed as it is read; ``sample`` remembers enough to tell its encoding."""
 
-    def __init__(self, stream: BinaryIO, encoding: str, *, hashed: bool = True) -> None:
+    def __init__(self, stream: BinaryIO, encoding: str, *, hashed: bool = True, numbers: Bools | None = None) -> None:
         self._stream = stream
         self._hash = Hash() if hashed else None
-        self.sample = Sample(encoding)
+        self.sample = Sample(encoding, numbers)
         self.bytes = 0
 
     def read(self, size: int = CHUNK) -> bytes:
