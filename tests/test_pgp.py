@@ -322,7 +322,7 @@ def test_a_message_that_grows_a_thousandfold_is_refused_before_the_disk_is_full(
         recover(source, made, encrypt_to=we.secret if closing == "--encrypt" else None,
                 sign_with=they.public if signed else None)  # fmt: skip
     assert made.stat().st_size < 60 << 20
-    assert peak() - before < 120
+    assert peak() - before < 200, "of three hundred"
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == limit
 
 
