@@ -351,6 +351,45 @@ def test_a_strangers_mail_without_a_file_is_shown_to_who_looks_for_everything(ga
             fetched(partner, entry.name)
 
 
+def test_a_mail_of_more_parts_than_any_needs_keeps_nobody_from_the_others(gateway: Rig) -> None:
+    named = b"--b\r\nContent-Disposition: attachment; filename=%s%d\r\n\r\nx\r\n"
+    parts = b"".join(named % (b"n" * 900, n) for n in range(3000))
+    for sender in (OTHER, CSN):
+        raw(gateway, "Content-Type: multipart/mixed; boundary=b", parts + b"--b--\r\n", sender=sender)
+    gateway.send(NAME, CONTENT)
+    with gateway.open() as partner:
+        good, bad = sorted(partner.entries("*.TXT"), key=lambda e: e.name != NAME)
+        assert (good.name, fetched(partner)) == (NAME, CONTENT)
+        with pytest.raises(TransportRefused, match=r"more parts than its server can tell of. Next: look at it"):
+            fetched(partner, bad.name)
+        assert partner.notices() == []
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_mail_that_the_server_falls_over_keeps_nobody_from_the_others(
+    gateway: Rig, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once may have been the network; every time is the mail."""
+    raw(gateway, 'Content-Type: application/x-evil; name="evil.txt"', b"x")
+    for n in range(5):
+        gateway.send(f"{n}.txt", CONTENT)
+    structure, fallen = imap_server.structure, []
+
+    def falls(node: Any) -> str:
+        if node.headers.get_content_type() == "application/x-evil" and len(fallen) < times:
+            fallen.append(node)
+            raise ConnectionResetError
+        return structure(node)
+
+    monkeypatch.setattr(imap_server, "structure", falls)
+    with gateway.open() as partner:
+        names = {e.name for e in partner.entries("*.txt")}
+        assert len(names) == 6
+        assert names > {f"{n}.txt" for n in range(5)}
+        assert ("evil.txt" in names) == (times == 1)
+        assert fetched(partner, "4.txt") == CONTENT
+
+
 def test_parts_in_parts_are_found_and_too_many_of_them_refused(gateway: Rig) -> None:
     for depth in (3, 15):
         body = b"Content-Disposition: attachment; filename=%d.txt\r\n\r\nx" % depth

@@ -85,7 +85,12 @@ class _File:
     mail: Mail
     leaf: Leaf
     refused: str
+    ours: bool
     nameless: bool
+
+    def hides(self, other: _File) -> bool:
+        """Is it shown rather than an older one of its name?"""
+        return (self.ours, not self.refused) > (other.ours, not other.refused)
 
 
 class X400:
@@ -176,7 +181,7 @@ class X400:
         found: dict[str, _File] = {}
         for mail in self._mailbox.mails():
             for name, file in self._in(mail):
-                if name not in found or (found[name].refused and not file.refused):
+                if name not in found or file.hides(found[name]):
                     found[name] = file
         self._files = found
         return found
@@ -185,7 +190,7 @@ class X400:
         if mail.report:
             return
         files, refused = _files(mail), ""
-        if stranger := not same(_sender(mail), self._to):
+        if not (ours := same(_sender(mail), self._to)):
             refused = "is of another sender than the partner"
         elif mail.wrong:
             refused = mail.wrong
@@ -193,7 +198,7 @@ class X400:
             refused = "has several files, and no more than one may come in a message"
         for name, leaf in files:
             called = name or UNNAMED.sub("-", self._reference(mail)).strip("-.")[:100] or str(mail.uid)
-            yield called, _File(mail, leaf, refused, nameless=not (name or stranger))
+            yield called, _File(mail, leaf, refused, ours, nameless=ours and not name)
 
     def _size(self, file: _File) -> int:
         """The decoded size, found once: a message never changes under its number. 0 where it can't be decoded."""
