@@ -6,6 +6,7 @@ quarantined with findings that say where, nothing of it is delivered or merged, 
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,7 +21,7 @@ import pytest
 from sandbox import agresso, bosko, hanna
 from sandbox.postgres import Server
 from sandbox.stack import FIRST_DAY
-from slussen import settings
+from slussen import settings, zips
 from slussen.catalogue import rows
 from slussen.collection import collect
 from slussen.delivery import Delivery, deliver, drive
@@ -346,6 +347,18 @@ def test_a_zip_with_a_protected_person_in_it_is_held_for_a_person_to_decide(hous
     whose = next(p for p in PUPILS.all if p.personnr in REGISTER.people and REGISTER.people[p.personnr].protected)
     name, _ = good("fronter")
     outcome = house.takes("fronter", name, hanna.fronter_zip([*nobody_protected(PUPILS.all)[3:], whose], FIRST_DAY))
+    assert (outcome.state, outcome.received) == ("held", None)
+    assert "no_protected_persons" in outcome.rules
+
+
+@pytest.mark.parametrize("spelled", ["&#{0};", "&#x{0:x};", "<![CDATA[{1}]]>", "<!-- -->{1}", "{1}<?x?>"])
+def test_a_zip_with_a_protected_person_written_otherwise_is_held_too(house: House, spelled: str) -> None:
+    whose = next(p for p in PUPILS.all if p.personnr in REGISTER.people and REGISTER.people[p.personnr].protected)
+    other = "".join(spelled.format(ord(c), c) for c in whose.personnr)
+    whole = zipfile.ZipFile(BytesIO(hanna.fronter_zip([*nobody_protected(PUPILS.all)[3:], whose], FIRST_DAY)))
+    out = BytesIO()
+    zips.make([(n, whole.read(n).replace(whose.personnr.encode(), other.encode())) for n in whole.namelist()], out)
+    outcome = house.takes("fronter", good("fronter")[0], out.getvalue())
     assert (outcome.state, outcome.received) == ("held", None)
     assert "no_protected_persons" in outcome.rules
 

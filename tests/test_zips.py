@@ -300,7 +300,7 @@ def rows(content: bytes) -> tuple[list[dict[str, object]], Zipped, Findings]:
 def test_the_directory_and_who_is_inside_become_rows() -> None:
     content = made(
         ("bilder/8001019804.jpg", b"\xff\xd8"),
-        ("personer.xml", f"<id>{NUMBER}</id><id>800101-9804</id><tel>08-5080 1234</tel>".encode()),
+        ("personer.xml", f"<a><id>{NUMBER}</id><id>800101-9804</id><tel>08-5080 1234</tel></a>".encode()),
         ("utf16.xml", f"<id>{NUMBER}</id>".encode("utf-16")),
     )
     found, zipped, findings = rows(content)

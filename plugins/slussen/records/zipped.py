@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from slussen import zips
+from slussen.errors import Finding
 from slussen.records import identities
+from slussen.records.xml_text import XmlText
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from slussen.records.layout import Layout
 
 MEMBER, PERSON = "member", "person"
-# Ten or twelve characters with or without the sign between, as people and systems write them; not within more digits.
+# Ten or twelve characters with or without a sign or a blank between, as people and systems write them; not within more
+# digits.
 NUMBER = re.compile(
     rb"(?<![0-9])((?:1[89]|2[01])?[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01]|[6-8][0-9]|9[01]))"
-    rb"[-+]?([0-9JKLMNRSTUWX][0-9]{3})(?![0-9])"
+    rb"[-+ ]?([0-9JKLMNRSTUWX][0-9]{3})(?![0-9])"
 )
 LONGEST = 13  # bytes of a number
 CENTURIES = (b"18", b"19", b"20")
@@ -67,6 +70,27 @@ class Numbers:
             self.found.update(dict.fromkeys(c.decode() for c, ok in zip(candidates, right, strict=True) if ok))
 
 
+class Searched:
+    """A member that goes by: every personal number in its name, in its bytes, and in what an XML reader reads in it."""
+
+    def __init__(self, name: str) -> None:
+        self._plain, self._text, self._aside = Numbers(), Numbers(), Numbers()
+        self._plain(name.encode("utf-8", "surrogateescape") + b"\n")
+        self._xml = XmlText(name, self._text, self._aside)
+        self.wrong = ""
+
+    def __call__(self, chunk: bytes) -> None:
+        self._plain(chunk)
+        self._xml(chunk)
+
+    def end(self) -> dict[str, None]:
+        """Nothing more comes: the numbers that were found. ``wrong`` is why it couldn't be read as XML."""
+        self.wrong = self._xml.end()
+        for numbers in (self._plain, self._text, self._aside):
+            numbers.end()
+        return self._plain.found | self._text.found | self._aside.found
+
+
 class Zipped:
     """The batches of an archive, as ``Parsed`` has them of a file. ``records`` are its members."""
 
@@ -84,18 +108,22 @@ class Zipped:
         return {"records": self.records} | {f"records.{kind}": n for kind, n in self._counts.items() if n}
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        numbers = Numbers()
+        searched = Searched("")
 
-        def watch(number: int, name: str) -> Numbers:
-            nonlocal numbers
-            numbers = Numbers()
-            numbers(name.encode("utf-8", "surrogateescape") + b"\n")
-            return numbers
+        def watch(number: int, name: str) -> Searched:
+            nonlocal searched
+            searched = Searched(name)
+            return searched
 
         row = 0
         for member in zips.members(self._stream, self._findings, watch):
-            numbers.end()
-            rows: list[tuple[str, str | None]] = [(MEMBER, None), *((PERSON, n) for n in numbers.found)]
+            found = searched.end()
+            if searched.wrong:
+                self._findings.add(
+                    Finding("no_xml", searched.wrong, "ask the sender for plain XML: the gate must be able to read it",
+                            record=member.number, record_type="member", offset=member.offset)
+                )  # fmt: skip
+            rows: list[tuple[str, str | None]] = [(MEMBER, None), *((PERSON, n) for n in found)]
             for first in range(0, len(rows), BATCH):
                 piece = rows[first : first + BATCH]
                 yield self._batch(member, piece, row)
