@@ -277,6 +277,21 @@ def test_a_file_in_the_wrong_encoding_is_quarantined(house: House, key: str) -> 
     assert outcome.findings
 
 
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["at the beginning", "in the middle", "at the end"])
+@pytest.mark.parametrize("key", [k for k, row in INCOMING.items() if row.written_in])
+def test_a_nul_anywhere_does_not_go_on_and_is_said_where(house: House, key: str, part: int) -> None:
+    def spoil(data: bytes) -> bytes:
+        filled = [n for n, byte in enumerate(data) if byte in "123".encode(declared()[key].source.encoding)]
+        at = filled[(len(filled) - 1) * part // 2]
+        return data[:at] + b"\0" + data[at + 1 :]
+
+    outcome = spoiled(key, house, spoil)
+    # In a tagged file's code it makes another code, which is kept: then the value is missing where it belongs.
+    tagged = layouts.load(declared()[key].layout).kind == "tagged"
+    assert outcome.state == "quarantined" or (tagged and outcome.state == "held"), outcome.rules
+    assert outcome.located, outcome.rules
+
+
 @pytest.mark.parametrize("key", [k for k, row in INCOMING.items() if row.unflagged])
 def test_a_file_that_has_lost_all_flags_is_held(house: House, key: str) -> None:
     spoil = INCOMING[key].unflagged
