@@ -6,6 +6,7 @@ quarantined with findings that say where, nothing of it is delivered or merged, 
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -312,6 +313,23 @@ def test_a_file_that_has_lost_all_flags_but_one_is_held_and_says_in_which_record
     lost = {f.record for f in outcome.findings if f.rule.startswith("conservation")}
     assert lost, outcome.rules
     assert lost != {None}
+
+
+@pytest.mark.parametrize("key", ["kir", "a02"])
+def test_a_load_of_a_day_that_is_to_come_is_held_and_one_of_no_day_quarantined(house: House, key: str) -> None:
+    pattern = r"(?m)^(#EFFEKTUERAD )\d{8}" if key == "kir" else r"\A(.{19})\d{8}"
+    tomorrow = CLOCK[0] + LONG + timedelta(days=1)  # when the file is there
+    for day, state in ((f"{tomorrow:%Y%m%d}", "held"), ("20260231", "quarantined")):
+
+        def spoil(data: bytes, day: str = day) -> bytes:
+            return re.sub(pattern, rf"\g<1>{day}", data.decode("cp1252")).encode("cp1252")
+
+        outcome = spoiled(key, house, spoil)
+        assert outcome.state == state, outcome.rules
+        assert (state, key) == ("quarantined", "a02") or outcome.rules == {"the_day_that_the_file_is_about"}
+    if key == "kir":
+        outcome = spoiled(key, house, lambda data: re.sub(rb"(?m)^#EFFEKTUERAD .*\n", b"", data))
+        assert (outcome.state, outcome.rules) == ("quarantined", {"the_day_that_the_file_is_about"})
 
 
 def test_every_row_of_the_catalogue_is_tried_in_each_way_or_says_why_not() -> None:
