@@ -56,7 +56,7 @@ class Ledger(Town):
         return run_gate(
             manifest=manifest, layout=layouts.load("a02"), policy="pass", kind="load", stage_dsn=self.dsn["slussen"],
             bosko_dsn=self.dsn["bosko"], references=sent,
-            duties=Duties(NIGHT, (), reasons(i, suites.load("a02"))),
+            duties=Duties(at(LATER), (), reasons(i, suites.load("a02"))),
         )  # fmt: skip
 
     def ledger_rows(self) -> list[tuple[Any, ...]]:

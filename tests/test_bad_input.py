@@ -6,6 +6,7 @@ quarantined with findings that say where, nothing of it is delivered or merged, 
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -277,6 +278,21 @@ def test_a_file_in_the_wrong_encoding_is_quarantined(house: House, key: str) -> 
     assert outcome.findings
 
 
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["at the beginning", "in the middle", "at the end"])
+@pytest.mark.parametrize("key", [k for k, row in INCOMING.items() if row.written_in])
+def test_a_nul_anywhere_does_not_go_on_and_is_said_where(house: House, key: str, part: int) -> None:
+    def spoil(data: bytes) -> bytes:
+        filled = [n for n, byte in enumerate(data) if byte in "123".encode(declared()[key].source.encoding)]
+        at = filled[(len(filled) - 1) * part // 2]
+        return data[:at] + b"\0" + data[at + 1 :]
+
+    outcome = spoiled(key, house, spoil)
+    # In a tagged file's code it makes another code, which is kept: then the value is missing where it belongs.
+    tagged = layouts.load(declared()[key].layout).kind == "tagged"
+    assert outcome.state == "quarantined" or (tagged and outcome.state == "held"), outcome.rules
+    assert outcome.located, outcome.rules
+
+
 @pytest.mark.parametrize("key", [k for k, row in INCOMING.items() if row.unflagged])
 def test_a_file_that_has_lost_all_flags_is_held(house: House, key: str) -> None:
     spoil = INCOMING[key].unflagged
@@ -297,6 +313,23 @@ def test_a_file_that_has_lost_all_flags_but_one_is_held_and_says_in_which_record
     lost = {f.record for f in outcome.findings if f.rule.startswith("conservation")}
     assert lost, outcome.rules
     assert lost != {None}
+
+
+@pytest.mark.parametrize("key", ["kir", "a02"])
+def test_a_load_of_a_day_that_is_to_come_is_held_and_one_of_no_day_quarantined(house: House, key: str) -> None:
+    pattern = r"(?m)^(#EFFEKTUERAD )\d{8}" if key == "kir" else r"\A(.{19})\d{8}"
+    tomorrow = CLOCK[0] + LONG + timedelta(days=1)  # when the file is there
+    for day, state in ((f"{tomorrow:%Y%m%d}", "held"), ("20260231", "quarantined")):
+
+        def spoil(data: bytes, day: str = day) -> bytes:
+            return re.sub(pattern, rf"\g<1>{day}", data.decode("cp1252")).encode("cp1252")
+
+        outcome = spoiled(key, house, spoil)
+        assert outcome.state == state, outcome.rules
+        assert (state, key) == ("quarantined", "a02") or outcome.rules == {"the_day_that_the_file_is_about"}
+    if key == "kir":
+        outcome = spoiled(key, house, lambda data: re.sub(rb"(?m)^#EFFEKTUERAD .*\n", b"", data))
+        assert (outcome.state, outcome.rules) == ("quarantined", {"the_day_that_the_file_is_about"})
 
 
 def test_every_row_of_the_catalogue_is_tried_in_each_way_or_says_why_not() -> None:

@@ -221,10 +221,10 @@ def test_a_form_that_names_no_group_has_nothing_to_send(town: Town) -> None:
 
 def test_a_merge_wants_a_day(town: Town) -> None:
     from slussen.manifest import Manifest
-    from slussen.merging import _effective
+    from slussen.merging import effective
 
     with pytest.raises(CallError, match="a merge needs a day"):
-        _effective(Manifest(integration="a02", interchange="a02-1"))
+        effective(Manifest(integration="a02", interchange="a02-1"))
 
 
 def test_the_school_year_of_a_day(town: Town) -> None:

@@ -7,7 +7,7 @@ The merge reads three temporary relations: ``incoming`` (the stage's columns), `
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,8 +60,8 @@ def merge(
         )
         bosko.execute("create temporary table run (now timestamptz) on commit drop")
         bosko.execute(
-            "insert into file values (%s, %s::date, %s, %s)",
-            (manifest.interchange, _effective(manifest), manifest.sha256, json.dumps(manifest.header)),
+            "insert into file values (%s, %s, %s, %s)",
+            (manifest.interchange, effective(manifest), manifest.sha256, json.dumps(manifest.header)),
         )
         bosko.execute("insert into run values (%s)", (now,))
         out_of = pg.SQL("copy {} to stdout (format binary)").format(stage)
@@ -89,9 +89,14 @@ def merge(
     return counts
 
 
-def _effective(manifest: Manifest) -> str:
-    """The day that the file is about: what is older never overwrites what is newer."""
+def effective(manifest: Manifest) -> date:
+    """The day that the file is about: what is older never overwrites what is newer.
+
+    Raises:
+        CallError: its header names none.
+        ValueError: what it names is no day.
+    """
     day = next((manifest.header[name] for name in EFFECTIVE if name in manifest.header), None)
     if day is None:
         raise CallError(f"{manifest.integration}: its header has none of {', '.join(EFFECTIVE)}: a merge needs a day")
-    return day
+    return date.fromisoformat(day)

@@ -53,6 +53,7 @@ def stage_payload(
         stage.create(slussen, table, layout.data_schema)
         copied = stage.copy_in(slussen, table, map(layout.data_of, parsed))
         slussen.commit()
+    header = {name: value for name, value in parsed.header.items() if "\0" not in value}  # as in the stage: unread
     outer = {f"records.{layout.header}", f"records.{layout.trailer}"}  # checked here, and not staged
     staged = manifest.but(
         records=parsed.records,
@@ -62,7 +63,7 @@ def stage_payload(
         stage=table,
         stage_sha256=copied.sha256,
         totals={k: n for k, n in parsed.totals.items() if k not in outer} | {"rows": copied.rows},
-        header=parsed.header,
+        header=header,
         made_from=(manifest.sha256,),
     )
     located = [f.at(integration=integration.key, file=manifest.name).as_dict() for f in findings]
@@ -70,7 +71,7 @@ def stage_payload(
         ledger,
         staged,
         events[-1].seq if events else 0,
-        header=parsed.header,
+        header=header,
         findings=located[:100],
         counts=dict(findings.counts),
         **said,

@@ -13,6 +13,8 @@ from psycopg import sql
 from slussen.database import connect
 from slussen.errors import CallError, Finding, StageGone, redacted
 from slussen.keys import keyed
+from slussen.lateness import STOCKHOLM
+from slussen.merging import EFFECTIVE, effective
 from slussen.quality import duties as owed
 from slussen.quality import protection, sender
 from slussen.quality import suite as suites
@@ -20,6 +22,8 @@ from slussen.quality.expectations import gate_url, validate
 from slussen.quality.report import SHOWN, Check, GateReport
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from slussen.database import Connection
     from slussen.manifest import Manifest
     from slussen.quality.suite import Suite
@@ -80,6 +84,8 @@ def run_gate(
             report.checks.append(Check("control total", "critical", declared == found, declared, abs(declared - found)))
         if "unended" in manifest.totals:
             report.checks.append(_cut_off(manifest.records))
+        if kind == "load" and duties is not None:
+            report.checks.append(_of_a_day_that_has_been(manifest, duties.now))
         if references is not None:
             report.checks.append(_customers_are_known(stage, table, layout, references, kind))
         if policy != "none":
@@ -161,6 +167,30 @@ def _cut_off(last: int) -> Check:
         "the last record is whole", "warning", False, last, 1, [last], "the last record has no line end",
         "ask the sender whether the file is whole; release only if it is",
     )  # fmt: skip
+
+
+def _of_a_day_that_has_been(manifest: Manifest, now: datetime) -> Check:
+    """Of two files the one of the later day holds: a day that is still to come would shut out all that come until then.
+
+    A file without a day, or of one that doesn't exist, can't be merged.
+    """
+    check = Check("the day that the file is about", "critical", False, 1, 1, next_step="ask the sender for it again")
+    try:
+        day = effective(manifest)
+    except CallError:
+        check.message = f"its header has none of {', '.join(EFFECTIVE)}: a merge needs a day"
+        return check
+    except ValueError:
+        check.message = "the day in its header is none of the calendar's"
+        return check
+    ahead = (day - now.astimezone(STOCKHOLM).date()).days
+    check.severity, check.ok, check.unexpected = "warning", ahead <= 0, max(ahead, 0)
+    if ahead > 0:
+        check.message = f"the file is about a day that is still to come, in {ahead} days"
+        check.next_step = (
+            "refuse it, and ask for it anew: once merged, no file of an earlier day changes what it tells of"
+        )
+    return check
 
 
 def _nobody_is_protected(n: int, of: int) -> Check:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from slussen.errors import redacted
 from slussen.records.binary_copy import HEADER, TRAILER, encode
+from slussen.records.letters import flat_of
 from slussen.records.parallel import Hash, ordered
 
 if TYPE_CHECKING:
@@ -195,4 +197,13 @@ def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _encoded(batch: pa.RecordBatch) -> tuple[int, memoryview]:
-    return batch.num_rows, encode(batch)
+    return batch.num_rows, encode(_storable(batch))
+
+
+def _storable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """PostgreSQL's text has no NUL: where there is one the cell couldn't be read, as its finding says, and is null."""
+    for k, column in enumerate(batch.columns):
+        if pa.types.is_string(column.type) and not flat_of(column).min(initial=1):
+            clean = pc.if_else(pc.match_substring(column, "\0"), None, column)
+            batch = batch.set_column(k, batch.schema.field(k), clean)
+    return batch
