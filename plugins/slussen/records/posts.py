@@ -175,11 +175,17 @@ class Posts:
         odd = (self.bytes.take(after, mode="clip") != self.blank) & (after < self.ends)
         rest = np.flatnonzero((place < 0) | odd)
         coded = rest[self._begin(prefix, rest) & (self.ends[rest] >= after[rest])]
-        self.run_together, unknown = coded[odd[coded]], coded[~odd[coded]]
+        self.run_together, unknown = coded[odd[coded]], self._numbered(coded[~odd[coded]])
         place[self.run_together] = -1
         is_term = place >= 0
         is_term[unknown] = True
         return place, is_term, len(unknown)
+
+    def _numbered(self, lines: Ints) -> Ints:
+        """Those of these lines whose code is one: nothing but digits."""
+        at = self.starts[lines] + np.int32(len(self.terms.prefix))
+        codes = self.bytes[at[:, None] + np.arange(CODE, dtype=np.int32)]
+        return lines[((codes >= ord("0")) & (codes <= ord("9"))).all(axis=1)]
 
     def _single(self) -> Read:
         """Posts of one line each."""
