@@ -145,8 +145,9 @@ def test_a_form_is_checked_before_it_starts_a_run(bag: DagBag) -> None:
         ("period", "2026-12", "2026-13"),
     ):
         assert form.get_param(name).resolve(good) == good
-        with pytest.raises(ParamValidationError):
-            form.get_param(name).resolve(bad)
+        for wrong in (bad, f"{good}\n"):  # with a line end it would be another form, for the same file
+            with pytest.raises(ParamValidationError):
+                form.get_param(name).resolve(wrong)
 
 
 def test_no_name_that_dag_files_import_is_a_module_of_ours() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -30,11 +29,11 @@ from slussen.records import stage
 from slussen.records.layout import Layout
 from slussen.records.parse import Parsed
 from slussen.records.zipped import Zipped
+from slussen.staging import new_table
 from tests.gating import Databases, Row, databases, superuser
 from tests.test_bad_input import INCOMING, declared
 
 __all__ = ["databases", "superuser"]  # fixtures
-TABLES = count(1)
 KEYS = [key for key in INCOMING if key not in ("kir", "a02", "skv")]  # tests/test_suites.py has those
 UNKNOWN = [number(date(1931, 1, 1 + n), 990) for n in range(28)]  # persons who are in no file
 WRONG = "198911222398"  # a check digit that isn't right
@@ -61,7 +60,7 @@ def gate(
 ) -> GateReport:
     """These records through the gate."""
     i = declared()[key]
-    layout, table = layouts.load(i.layout), f"h{next(TABLES)}"
+    layout, table = layouts.load(i.layout), new_table(key)
     schema = layout.data_schema
     for n, row in enumerate(rows, 1):
         row["record_no"] = n
