@@ -76,7 +76,8 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
         for name in ("MOBILE", "ONCALL"):
             connect(monkeypatch, name, conn_type="http", host="http://127.0.0.1", port=server.server_port,
                     extra={"sms": {"to": name}})  # fmt: skip
-        monkeypatch.setenv("SLUSSEN_ALERTS", "oncall")
+        connect(monkeypatch, "BROKEN", conn_type="fs")
+        monkeypatch.setenv("SLUSSEN_ALERTS", "missing,broken,oncall")  # two that nobody can be told by, and one
         yield server
         server.shutdown()
 

@@ -95,7 +95,13 @@ def channels() -> list[Channel]:
     """Who is told of alerts: the connections of ``SLUSSEN_ALERTS``."""
     from slussen.operators.channels import channel
 
-    return [channel(connection) for connection in settings.alerts()]
+    usable = []
+    for connection in settings.alerts():
+        try:
+            usable.append(channel(connection))
+        except SlussenError as error:  # the others are told all the same
+            log.error("%s can't be used to tell anybody: %s", connection, error)
+    return usable
 
 
 def alert_of(context: Context) -> Alert:

@@ -185,7 +185,8 @@ class Posts:
         """Those of these lines whose code is one: nothing but digits."""
         at = self.starts[lines] + np.int32(len(self.terms.prefix))
         codes = self.bytes[at[:, None] + np.arange(CODE, dtype=np.int32)]
-        return lines[((codes >= ord("0")) & (codes <= ord("9"))).all(axis=1)]
+        found: Ints = lines[((codes >= ord("0")) & (codes <= ord("9"))).all(axis=1)]
+        return found
 
     def _single(self) -> Read:
         """Posts of one line each."""
