@@ -29,7 +29,7 @@ from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
 from tests import formats
 
-SLOWEST = 1.0  # seconds
+SLOWEST = 1.0  # seconds of a processor; two threads may work on one input
 META = ("record_no", "byte_offset", "group_no")
 PIECES = (
     b"\r\n", b"\n", b"\0", b"\xef\xbb\xbf", b"\x1a", b'"', b";", b"#POST_START\n", b"#UP 02000\n", b"90", b"-", b"\xff",
@@ -71,10 +71,10 @@ def mutated(data: bytes, random: Random) -> bytes:
 def check(layout: Layout, data: bytes, encoding: str, frame: str) -> str:
     """One input; how it ended."""
     findings = Findings(limit=50)
-    began = time.perf_counter()
+    began = time.process_time()  # of a processor: a busy machine is no hang
     parsed = Parsed(io.BytesIO(data), layout, encoding, frame, findings)
     batches = list(parsed)
-    if (took := time.perf_counter() - began) > SLOWEST:
+    if (took := time.process_time() - began) > SLOWEST:
         raise Wrong(f"took {took:.1f} s")
     if parsed.bytes != len(data):
         raise Wrong(f"read {parsed.bytes} of {len(data)} bytes")
