@@ -98,8 +98,8 @@ class Converted:
             self._source_hash.update(chunk)
         self._sample.feed(chunk)
         for byte in self._merged:
-            if n := chunk.count(byte):
-                self.replaced[f"byte {byte:02x}"] += n
+            if byte in chunk:  # to count what isn't there takes ten times as long
+                self.replaced[f"byte {byte:02x}"] += chunk.count(byte)
         return chunk
 
     def _no_way_back(self) -> list[int]:
