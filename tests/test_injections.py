@@ -19,7 +19,7 @@ OURS = [name for name in RIGS if name in ("directory", "ftp", "mvs", "sftp")]
 def test_a_fault_after_any_byte_loses_and_doubles_nothing(
     protocol: str, scenario: str, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("imap", "submission", "shs"):  # what hangs is waited for
+    for module in ("imap", "submission", "shs", "shs_http"):  # what hangs is waited for
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 2)
     dsn = postgres.dsn(f"inject_{protocol}_{scenario}")
     skipped, played, wrong, _ = inject(protocol, scenario, 10, 1809, dsn, str(tmp_path))  # type: ignore[arg-type]

@@ -832,7 +832,7 @@ def test_cut_anywhere_it_is_sent_or_not_and_nobody_says_the_wrong_one(kind: str,
 
 
 def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("imap", "shs"):
+    for module in ("imap", "shs", "shs_http"):
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 1.5)
     rig.send(NAME, CONTENT)
     with rig.open() as partner:
@@ -848,7 +848,7 @@ def test_a_file_that_trickles_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_partner_that_hangs_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("submission", "shs"):
+    for module in ("submission", "shs", "shs_http"):
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 0.5)
     rig.faults.set(Fault(kind="delay", on="send", seconds=3, times=1))
     began = time.monotonic()

@@ -9,7 +9,6 @@ the node has repeated its id.
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,8 +36,8 @@ from slussen.transports import (
     tls,
     unusable,
 )
-from slussen.transports.mime import Part, parse_headers, parts
-from slussen.transports.remote import Pace
+from slussen.transports.mime import Part, parts
+from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, whole
 from slussen.transports.shs_label import (
     CONFIRM,
     ERROR,
@@ -55,11 +54,9 @@ from slussen.transports.shs_label import (
 if TYPE_CHECKING:
     import httpx
 
-CHUNK = 1 << 18
-ANSWER, LISTED, LABEL = 1 << 16, 1 << 24, 1 << 18  # bytes that these may have
+ANSWER, LISTED = 1 << 16, 1 << 24  # bytes that these may have
 MOST = 1000  # messages that one list may hold
 PASSING = {"MissingDeliveryExecution", "OtherError"}  # the others are wrong until somebody mends something
-OURS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")  # what OpenSSL calls a "no" to our certificate
 ADDRESS = re.compile(r"https://[^/\s]", re.IGNORECASE)
 CODES = PASSING | {
     "UnresolvedReceiver", "MissingAgreement", "MissingDeliveryAddress", "IllegalProductType", "UnknownProductType",
@@ -130,7 +127,7 @@ class Shs:
         headers = {
             "Content-Type": "message/rfc822", "Content-Length": str(len(head) + message.bytes + len(tail)),
         }  # fmt: skip
-        content = _Content(head, source, message.bytes, tail)
+        content = Content(head, source, message.bytes, tail)
         with self._sending(content), self._http.stream("POST", "/shs/rs", content=content, headers=headers) as answer:
             said = self._taken(answer, content)
         named = {answer.headers.get("X-shs-txid", "").strip(), said.decode("ascii", "replace").strip()}
@@ -144,7 +141,7 @@ class Shs:
         reference = token(local) if local else label.tx_id
         return f"{reference} duplicate" if duplicate else reference
 
-    def _taken(self, answer: httpx.Response, content: _Content) -> bytes:
+    def _taken(self, answer: httpx.Response, content: Content) -> bytes:
         """The node's answer. That a whole message was not taken only a node can say, or who lets nobody through."""
         try:
             return self._answer(answer)
@@ -173,7 +170,7 @@ class Shs:
             status="test" if a.status == "test" else "production",
         )
         boundary = f"=_{message.sha256[:48]}"
-        name = _in_header(carried(message.name))
+        name = in_header(carried(message.name))
         head = b"".join((
             f'Subject: SHS-message\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'
             f"--{boundary}\r\nContent-Type: text/xml; charset=iso-8859-1\r\n"
@@ -186,15 +183,15 @@ class Shs:
         return label, (head, f"\r\n--{boundary}--\r\n".encode())
 
     @contextmanager
-    def _sending(self, content: _Content) -> Iterator[None]:
+    def _sending(self, content: Content) -> Iterator[None]:
         """While the message isn't whole at the node it hasn't got it; afterwards its reply may be lost."""
         import httpx
 
         try:
-            with _said("SHS: sending", passes=(httpx.TransportError,)):
+            with in_our_words("SHS: sending", passes=(httpx.TransportError,)):
                 yield
         except httpx.TransportError as error:
-            _certain(error, "SHS: sending")
+            certain(error, "SHS: sending")
             if content.gone and not isinstance(error, httpx.WriteError | httpx.WriteTimeout | httpx.ConnectError):
                 raise Unknown("SHS: the message was handed over to the node, and its reply was lost") from None
             raise TransportError("SHS: sending: the connection broke before the message was whole") from None
@@ -217,7 +214,7 @@ class Shs:
                     f"{words}: sent elsewhere, and not followed. Next: mend the connection's address"
                 )
             raise TransportRefused(f"{words}: refused. Next: agree with the node's operator on product and agreement")
-        return _read(answer, ANSWER)
+        return whole(answer, ANSWER)
 
     # in
 
@@ -292,11 +289,14 @@ class Shs:
             "producttype": product, "filter": "noack", "maxhits": str(MOST), "sortattribute": "arrivaldate",
             "sortorder": "ascending", **({"originator": sender} if sender else {}),
         }  # fmt: skip
-        with _said("SHS: listing"), self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer:
+        with (
+            in_our_words("SHS: listing"),
+            self._http.stream("GET", f"/shs/ds/{self._actor.own}", params=query) as answer,
+        ):
             self._good(answer)
             with suppress(ValueError):
                 self._told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
-            return [x for x in messages(_read(answer, LISTED)) if x.product == product]
+            return [x for x in messages(whole(answer, LISTED)) if x.product == product]
 
     def _good(self, answer: httpx.Response) -> None:
         if answer.status_code == 404:
@@ -352,9 +352,9 @@ class Shs:
     def _message(self, tx_id: str) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The boundary of a message's parts, and its body."""
         path = f"/shs/ds/{self._actor.own}/{token(tx_id)}"
-        with _said("SHS: fetching"), self._http.stream("GET", path) as answer:
+        with in_our_words("SHS: fetching"), self._http.stream("GET", path) as answer:
             self._good(answer)
-            yield _boundary(answer)
+            yield boundary_of(answer)
 
     def archive(self, name: str, seen: Entry | None = None) -> str:
         """Acknowledge the very message that was seen: where its agreement wants it, the node confirms to its sender."""
@@ -371,7 +371,7 @@ class Shs:
 
     def _acknowledge(self, tx_id: str) -> None:
         path = f"/shs/ds/{self._actor.own}/{token(tx_id)}"
-        with _said("SHS: acknowledging"), self._http.stream("POST", path, params={"action": "ack"}) as answer:
+        with in_our_words("SHS: acknowledging"), self._http.stream("POST", path, params={"action": "ack"}) as answer:
             if answer.status_code == 404:
                 raise Missing(f"SHS: the message {tx_id} is not at the node any more")
             said = self._answer(answer)
@@ -427,123 +427,9 @@ class Shs:
         self.close()
 
 
-class _Content:
-    """A message's body, read as it is sent; ``gone`` when its last byte was asked for."""
-
-    def __init__(self, head: bytes, source: BinaryIO, size: int, tail: bytes) -> None:
-        self._head, self._source, self._size, self._tail = head, source, size, tail
-        self.gone = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._head
-        left = self._size
-        while left and (chunk := self._source.read(min(CHUNK, left))):
-            left -= len(chunk)
-            yield chunk
-        if left or self._source.read(1):
-            raise TransportError(f"the payload doesn't have the {self._size} bytes that it should; nothing was sent")
-        self.gone = True
-        yield self._tail
-
-
-def _in_header(name: str) -> bytes:
-    """``filename="…"`` in ISO 8859-1, as SHS has it; percent-encoded (RFC 2231) where it can't be."""
-    from urllib.parse import quote
-
-    plain = name.isprintable() and not any(c in name for c in '"\\')
-    try:
-        if plain:
-            return b'filename="' + name.encode("iso-8859-1") + b'"'
-    except UnicodeEncodeError:
-        pass
-    return f"filename*=utf-8''{quote(name, safe='')}".encode()
-
-
-def _read(answer: httpx.Response, limit: int) -> bytes:
-    """A bounded body, as it came over the wire."""
-    return b"".join(_bounded(answer, limit))
-
-
-def _bounded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
-    if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
-        raise TransportRefused("SHS: a compressed answer, which wasn't asked for: refused unread")
-    return _pieces(answer, limit)
-
-
-def _pieces(answer: httpx.Response, limit: int) -> Iterator[bytes]:
-    import httpx
-
-    pace = Pace(TIMEOUT)
-    for chunk in answer.iter_raw():
-        try:
-            pace.passed(len(chunk))
-        except TimeoutError:
-            raise httpx.ReadTimeout("it trickles") from None  # as if nothing came: what that means, the caller knows
-        if limit and pace.bytes > limit:
-            raise TransportRefused(f"SHS: an answer of more than {limit} bytes where a short one belongs")
-        yield chunk
-
-
 def _label(tx_id: str, following: Iterator[Part]) -> Label:
     """A message's first part."""
     first = next(following, None)
     if first is None:
         raise TransportRefused(f"SHS: the message {tx_id} has no label")
     return parse(first.read(LABEL))
-
-
-def _boundary(answer: httpx.Response) -> tuple[str, Iterator[bytes]]:
-    """The boundary of a message's parts, and its body from there: its headers stand in HTTP's, or in itself."""
-    kind = answer.headers.get("Content-Type", "")
-    chunks = _bounded(answer, 0)
-    if kind.lower().startswith("multipart/"):
-        headers = parse_headers(b"Content-Type: " + kind.encode("iso-8859-1", "replace") + b"\r\n\r\n")
-    else:
-        held = b""
-        while b"\r\n\r\n" not in held and len(held) < LABEL:
-            chunk = next(chunks, None)
-            if chunk is None:
-                break
-            held += chunk
-        head, _, rest = held.partition(b"\r\n\r\n")
-        headers = parse_headers(head + b"\r\n\r\n")
-        chunks = _after(rest, chunks)
-    boundary = headers.get_boundary()
-    if headers.get_content_maintype() != "multipart" or not boundary:
-        raise TransportRefused("SHS: an answer that is no message. Next: look where the connection's address leads")
-    return boundary, chunks
-
-
-def _after(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from chunks
-
-
-def _certain(error: BaseException, doing: str) -> None:
-    """Faults of TLS are final, and say so."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise tls.refusal(doing, cause) from None
-        if isinstance(cause, ssl.SSLError) and OURS.search(str(cause.reason or "")):
-            raise TransportRefused(
-                f"{doing}: the node doesn't take our certificate. Next: look whether it has expired, and whether the "
-                "node's operator knows it"
-            ) from None
-        cause = cause.__cause__ or cause.__context__
-
-
-@contextmanager
-def _said(doing: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """httpx's faults as ours."""
-    import httpx
-
-    try:
-        yield
-    except passes:
-        raise
-    except httpx.TransportError as error:
-        _certain(error, doing)
-        raise TransportError(f"{doing}: the connection broke") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
-        raise TransportRefused(f"{doing}: no answer that HTTP allows. Next: look at the connection's address") from None
