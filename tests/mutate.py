@@ -26,8 +26,8 @@ SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one th
 TESTS = tuple(  # the quickest to notice first
     f"tests/test_{name}.py"
     for name in (
-        "writing", "broken", "records", "traps", "posts", "delimited", "layouts", "oncall", "files", "fields", "relays", "tools",
-        "zips",
+        "writing", "broken", "records", "traps", "posts", "delimited", "layouts", "oncall", "files", "fields", "relays",
+        "tools", "zips",
     )
 )  # fmt: skip
 LONGEST = 400  # seconds; a mutant that never ends is dead
