@@ -72,7 +72,7 @@ def into(kind: str, home: Path, payload: Path) -> None:
         with PayloadStore(home / "store").writer() as sink:
             partner.fetch(entry.name, sink)
         assert sink.bytes == payload.stat().st_size
-        partner.archive(entry.name, entry)
+        partner.archive(entry, "")
 
 
 WORK: dict[str, Callable[[str, Path, Path], None]] = {"out": out, "into": into}

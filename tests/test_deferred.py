@@ -114,7 +114,7 @@ def test_a_set_is_waited_for_through_the_death_of_its_triggerer_and_delivered_as
     assert completed[0].data["measured"]
     assert completed[0].data["gap"] < 5
     kinds = [e.kind for e in book.events(completed[0].stream)]
-    assert kinds == ["collected", "archived", "claim", "uploaded", "delivered", "completed"]
+    assert kinds == ["collected", "archiving", "archived", "claim", "uploaded", "delivered", "completed"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the sandbox stops its processes by Linux's means")

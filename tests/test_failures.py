@@ -117,7 +117,7 @@ def test_a_full_disk_of_ours_takes_nothing_and_leaves_the_file_where_it_is(tmp_p
     assert [f.name for f in (tmp_path / "inbox").iterdir()] == ["a.txt"]
     assert not [f for f in store.root.rglob("*") if f.is_file()]
     work()
-    assert [e.kind for e in book.all] == ["collected", "archived"]
+    assert [e.kind for e in book.all] == ["collected", "archiving", "archived"]
 
 
 def test_a_partners_full_disk_shows_nothing_of_a_set_and_the_next_try_shows_it_all(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sandbox import shs_node
 from sandbox.faults import Fault
 from sandbox.postgres import Server
 from slussen import messaging, receipts, settings
+from slussen.archiving import recover, said
 from slussen.collection import collect, collecting
 from slussen.database import migrate
 from slussen.errors import CallError, TechnicalError, TransportError, TransportRefused
@@ -305,7 +306,7 @@ def test_a_message_that_comes_twice_is_collected_once_and_another_with_its_id_to
         while entries := partner.entries("*"):
             got.append(collect("csn_inack_reply", entries[0], partner, store, ledger, "run"))
         assert [bool(c.repeat_of) for c in got] == [False, True, False]
-        assert {e.kind for e in ledger.events(got[0].interchange)} == {"collected", "archived", "repeated"}
+        assert {e.kind for e in ledger.events(got[0].interchange)} == {"collected", "archiving", "archived", "repeated"}
 
 
 def test_what_an_answer_answers_is_kept_when_it_is_collected(
@@ -335,4 +336,21 @@ def test_a_collection_that_is_cut_off_before_the_archive_is_picked_up(
         again = collect("skv_reply", entry, partner, store, ledger, "run")
         assert partner.entries("*") == []
     assert not again.repeat_of
-    assert kinds(ledger, again.interchange) == ["archived"]
+    assert kinds(ledger, again.interchange) == ["archiving", "archiving", "archived"]
+
+
+def test_a_collection_that_is_cut_off_after_the_archive_is_said_to_be_archived_by_the_next_look(
+    rig: Rig, ledger: Ledger, store: PayloadStore
+) -> None:
+    rig.send("SVAR.TXT", b"svar")
+    with rig.open() as partner:
+        (entry,) = partner.entries("*")
+        steps = collecting("skv_reply", entry, partner, store, ledger, "run")
+        for step in steps:
+            if step == "archived":
+                break
+        steps.close()
+        [(note, place)] = recover(partner, ledger, "skv_reply")
+        said(ledger, note, place)
+        assert not recover(partner, ledger, "skv_reply")
+    assert kinds(ledger, note.stream) == ["archiving", "archived"]

@@ -16,14 +16,15 @@ from tests.model.sample import schedule
 from tests.model.walk import THREE
 
 SAME, REPLACED, BOTH = ((0, 1), (1, 1)), ((0, 1), (0, 2)), ((0, 1), (1, 2), (0, 3))
+THRICE = ((0, 1), (0, 2), (0, 3))
 QUICK: tuple[Any, ...] = (
     Fenced(3), Fenced(3, stranger=True), Fenced(4), Fenced(4, stranger=True),
     Messages(3, resends=False), Messages(3, resends=True),
-    Collecting(2, 2, SAME), Collecting(2, 1, REPLACED), Collecting(2, 2, BOTH),
+    Collecting(2, 2, SAME), Collecting(2, 1, REPLACED), Collecting(2, 1, THRICE, outages=0),
 )  # fmt: skip
 WHOLE: tuple[Any, ...] = (
     *QUICK, Fenced(5), Fenced(5, stranger=True), Messages(4, resends=False), Messages(4, resends=True),
-    Collecting(3, 2, SAME), Collecting(3, 2, BOTH),
+    Collecting(2, 2, BOTH), Collecting(2, 1, THRICE), Collecting(3, 2, SAME, outages=0), Collecting(3, 1, REPLACED),
 )  # fmt: skip
 
 
@@ -36,7 +37,8 @@ def sending(mistake: str) -> list[Any]:
 
 
 def fetching(mistake: str) -> list[Any]:
-    return [Collecting(2, n, files, broken=mistake) for n, files in ((2, SAME), (1, REPLACED), (2, BOTH))]
+    with_outage = [Collecting(2, n, files, broken=mistake) for n, files in ((2, SAME), (1, REPLACED))]
+    return [*with_outage, *(Collecting(r, 1, f, outages=0, broken=mistake) for r, f in ((2, THRICE), (3, REPLACED)))]
 
 
 MISTAKES: list[tuple[str, Callable[[str], list[Any]]]] = [

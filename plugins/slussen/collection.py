@@ -1,25 +1,25 @@
 """From a partner's file to a durable payload: collected once, archived at the source only when it is safe with us.
 
 The order of the steps is the promise: fetch, fsync, ledger, archive. A crash between any two of them is picked up by
-the next attempt, which finds the file still there and the ledger saying what has been done. Two runs that take the
-same file at the same time both fetch it; the ledger's compare-and-set makes one of them its owner, and whichever comes
-first moves it away.
+the next attempt, which finds the file still there, or by the ledger where it was being moved (``archiving``). Two runs
+that take the same file at the same time both fetch it; the ledger's compare-and-set makes one of them its owner, and
+whichever comes first moves it away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from slussen.archiving import archiving, noted, said
 from slussen.delivery import drive
 from slussen.errors import CallError, Findings, SlussenError, TransportError
-from slussen.ledger import Conflict
+from slussen.ledger import Conflict, as_named
 from slussen.manifest import Manifest
-from slussen.transports import Missing
+from slussen.transports import Missing, differs
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
@@ -92,7 +92,7 @@ def collecting(
 ) -> Generator[str, None, Collected]:  # fmt: skip
     """``collect`` as a generator of its steps, one effect a step."""
     yield "fetch"
-    sink = _fetch(integration, entry, source, store, ours)
+    sink, fetched = _fetch(integration, entry, source, store, ours)
     yield "claim"
     stream = identity(integration, entry.name, sink.bytes, sink.sha256, occasion)
     if occasion:
@@ -103,34 +103,35 @@ def collecting(
         data["answers"] = entry.answers
     scope = run_id if occasion else ""
     owner, repeat_of, late = _claim(ledger, integration, stream, data, scope)
-    yield "archive"
-    try:
-        archived = source.archive(entry.name, entry)
-    except Missing:  # another run has put it away
-        archived = ""
+
+    notes: list[Event] = []
+
+    def moving(seen: Entry, marked: str = "") -> Generator[str, None, str]:
+        """Where it is now; nothing, when another run has put it away."""
+
+        def note(place: str) -> None:
+            notes.append(ledger.append(stream, "archiving", noted(seen, place, marked), integration=integration))
+
+        try:
+            return (yield from archiving(source, seen, note))
+        except Missing:
+            return ""
+
+    place = yield from moving(fetched)
+    its_note = notes[-1] if place else None
     for marker in markers:
-        yield "archive a marker"
-        put_away(marker, source)
+        moved = yield from moving(marker, entry.name)
+        yield "marker archived"
+        if moved:
+            said(ledger, notes[-1], moved)
     yield "archived"
-    if archived and repeat_of:
-        ledger.append(stream, "repeated", data | {"repeat_of": repeat_of}, integration=integration)
-    elif archived:
-        ledger.append(stream, "archived", {"name": archived}, integration=integration)
+    if its_note is not None and repeat_of:
+        said(ledger, its_note, place, "repeated", **data, repeat_of=repeat_of)
+    elif its_note is not None:
+        said(ledger, its_note, place)
     if late:
         ledger.append(stream, "superseded", {"by": repeat_of}, integration=integration)
     return Collected(stream, entry.name, sink.bytes, sink.sha256, repeat_of, owner)
-
-
-def put_away(marker: Entry, source: Source) -> None:
-    """Archive a marker; another run may have done it."""
-    with suppress(Missing):
-        source.archive(marker.name, marker)
-
-
-def unfinished(ledger: Ledger, integration: str) -> Iterator[Event]:
-    """What was collected, and not said to be archived: the run was cut off, or is just there."""
-    archived = {e.stream for e in ledger.kind("archived", integration=integration)}
-    return (e for e in ledger.kind("collected", integration=integration) if e.stream not in archived)
 
 
 def collected_by(ledger: Ledger, integration: str, run_id: str, *, repeats: bool = False) -> Iterator[Manifest]:
@@ -177,15 +178,19 @@ def claimed(integration: Integration) -> Ours | None:
     return ours
 
 
-def _fetch(integration: str, entry: Entry, source: Source, store: PayloadStore, ours: Ours | None) -> Writer:
+def _fetch(
+    integration: str, entry: Entry, source: Source, store: PayloadStore, ours: Ours | None
+) -> tuple[Writer, Entry]:
     with store.writer() as sink:
         head = _Head(sink)
-        source.fetch(entry.name, head)
+        fetched = source.fetch(entry.name, head)
         if sink.bytes != entry.size:
             raise Changed(f"{integration}: {entry.name}: {entry.size} bytes listed, {sink.bytes} fetched: it changes")
+        if differs(fetched, entry):
+            raise Changed(f"{integration}: {entry.name}: another file has taken the name since it was listed")
         if ours is not None and not ours(bytes(head.bytes)):
             raise NotOurs(f"{integration}: {entry.name}: another integration's, by its header; left where it is")
-    return sink
+    return sink, fetched
 
 
 class _Head:
@@ -205,7 +210,7 @@ def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object
     while True:
         events = ledger.events(stream)
         before = next((e for e in events if e.kind == "collected"), None)
-        if any(e.kind == "archived" for e in events) and before is not None:
+        if before is not None and any(e.kind == "archived" for e in events):
             return before.data["run"], stream, False
         earlier = _earlier(ledger, integration, stream, data, scope, before)
         if before is not None:
@@ -242,7 +247,8 @@ def _same_file(ledger: Ledger, integration: str, entry: Entry, digest: str) -> s
     """The interchange that has this very file already, of another run: as the source tells it, not by content alone."""
     for event in ledger.kind("collected", integration=integration) if entry.modified else ():
         data = event.data
-        if (data["name"], data["sha256"], data.get("modified")) == (entry.name, digest, entry.modified):
+        same = (as_named(data["name"]), data["sha256"], data.get("modified"))
+        if same == (entry.name, digest, entry.modified):
             return event.stream
     return ""
 

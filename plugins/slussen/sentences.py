@@ -123,11 +123,11 @@ def _merged(data: Data) -> str:
 
 
 RECEIPTS = {"delivery": "proof of delivery", "read": "proof of reading", "answer": "answer"}
-QUIET = frozenset({"numbered", "notifying"})
+QUIET = frozenset({"numbered", "notifying", "archiving"})
 WORK = frozenset({"claim", "uploaded", "sending"})  # told only while the delivery isn't done
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "collected": lambda d: f"collected {d.get('name')}{_size(d)}, sha256 {_short(d.get('sha256'))}",
-    "archived": lambda d: f"moved at the source to {d['name']}" if d.get("name") else "archived at the source",
+    "archived": lambda d: f"moved at the source to {d['place']}" if d.get("place") else "archived at the source",
     "repeated": lambda d: "came again, the same content: not sent on" + (f" (see {d['of']})" if d.get("of") else ""),
     "staged": _staged,
     "gated": _gated,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from slussen import watching
-from slussen.collection import Changed, NotOurs, claimed, collect, put_away, unfinished
+from slussen.archiving import archive, recover, said
+from slussen.collection import Changed, NotOurs, claimed, collect
 from slussen.errors import TransportError, TransportRefused
 from slussen.transports import Missing, matches
 
@@ -40,6 +42,7 @@ class Taking:
         self.occasion = occasion if integration.repeats == "fine" else ""
         self.wanted = watching.patterns(integration)
         self.ours = claimed(integration)
+        self.moved = recover(source, book, integration.key)
         self.seen = watching.look(source, integration.source, self.wanted)
         self.foreign: set[str] = set()
         self.taken: set[str] = set()
@@ -52,7 +55,7 @@ class Taking:
         whole = watching.whole(self.seen, self.integration.source, stood_still)
         if not watching.lacking([*self.had, *(e.name for e in whole)], self.wanted):
             self._all(whole[: max(most, 0)])
-        self._markers_left_behind()
+        self._end_what_was_moved()
 
     @property
     def still_wanted(self) -> tuple[str, ...]:
@@ -100,14 +103,12 @@ class Taking:
         self.log.info("%s", collected)
         self.taken.add(entry.name)
 
-    def _markers_left_behind(self) -> None:
-        """A run that was cut off between a file and its marker has left the marker, and said nothing yet."""
-        if not self.seen.strays:
-            return
-        for event in unfinished(self.book, self.integration.key):
-            name = watching.composed(self.integration.source.marker.format(name=event.data["name"]))
+    def _end_what_was_moved(self) -> None:
+        """A run that was cut off after it had moved a file has said nothing yet, and may have left its marker."""
+        for event, place in self.moved:
+            marker_of = self.integration.source.marker.format(name=event.data["name"])
             for marker in self.seen.strays:
-                if watching.composed(marker.name) == name and self.source.stat(event.data["name"]) is None:
-                    put_away(marker, self.source)
-                    data = {"name": "", "marker": marker.name}
-                    self.book.append(event.stream, "archived", data, integration=self.integration.key)
+                if watching.composed(marker.name) == watching.composed(marker_of):
+                    with suppress(Missing):
+                        archive(self.source, marker)
+            said(self.book, event, place)

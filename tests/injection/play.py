@@ -23,6 +23,7 @@ from typing import Literal, Self
 
 from sandbox.proxy import Cut
 from slussen import settings
+from slussen.archiving import recover, said
 from slussen.collection import collect
 from slussen.database import migrate
 from slussen.delivery import Delivery, deliver, drive
@@ -206,6 +207,8 @@ class Player:
 
         def attempt() -> bool:
             with self.rig.open() as source:
+                for note, place in recover(source, self.ledger, self.rig.protocol):
+                    said(self.ledger, note, place)
                 for entry in source.entries(name):
                     collect(self.rig.protocol, entry, source, self.store, self.ledger, f"run-{self._number}")
             return not stands.exists()  # an inbox is looked at again as long as something is in it

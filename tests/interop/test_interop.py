@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from sandbox.proxy import Cut, Proxy
+from slussen.archiving import archive
 from slussen.errors import TransportError, TransportRefused
 from tests.interop.servers import Running
 from tests.transports.places import CONTENT, Place
@@ -52,7 +53,7 @@ def test_a_name_in_any_encoding_is_listed_fetched_and_archived(place: Place, enc
         [entry] = at.entries("AVLÄSNINGLIS*.TXT")
         at.fetch(entry.name, sink := io.BytesIO())
         assert sink.getvalue() == CONTENT
-        at.archive(entry.name, entry)
+        archive(at, entry)
     assert not (place.folder / os.fsdecode(raw)).exists()
 
 

@@ -19,6 +19,7 @@ from aiosmtpd.controller import Controller
 
 from sandbox import shs_node
 from sandbox.x400_gateway import Partners
+from slussen.archiving import archive
 from slussen.certificates import certificate, own
 from slussen.errors import TransportRefused
 from slussen.probing import Partner, Probe, probe
@@ -122,7 +123,7 @@ def test_dovecot_shows_fetches_and_archives_a_file(mail: Account, tmp_path: Path
             sink = BytesIO()
             partner.fetch(entry.name, sink)
             assert sink.getvalue() == names[entry.name]
-            partner.archive(entry.name, entry)
+            archive(partner, entry)
         assert partner.entries("*") == []
     with X400(replace(mail, mailbox="Archive")) as partner:
         assert {e.name for e in partner.entries("*")} == set(names)
@@ -168,7 +169,7 @@ def test_shs_goes_through_nginx_there_and_back(front: tuple[str, shs_node.Served
         sink = BytesIO()
         partner.fetch(entry.name, sink)
         assert sink.getvalue() == CONTENT
-        partner.archive(entry.name, entry)
+        archive(partner, entry)
         assert partner.entries("*") == []
 
 

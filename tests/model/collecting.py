@@ -1,8 +1,10 @@
 """Collection as a model: runs that overlap, a writer that takes its time, a file replaced while it is read, power lost.
 
 A run looks twice, a quiet time apart, fetches what has stood still, makes it durable, writes it to the ledger by
-compare-and-set, and only then moves it away at the source. A file that the writer is still at is half; who writes is
-never idle for a whole quiet time (where that can't be promised, a marker file is declared).
+compare-and-set, and only then moves it away at the source: it looks, notes the move, makes it, looks at what it has
+moved, and gives a stranger its name back. What a run that was killed has noted is settled by whichever looks next. A
+file that the writer is still at is half; who writes is never idle for a whole quiet time (where that can't be promised,
+a marker file is declared).
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ MISTAKES = (
     "collected without comparing",
     "told apart by name alone",
     "archived whatever has the name now",
+    "moved without a note",
+    "said to be archived unseen",
+    "what was noted is never looked at again",
+    "put back over what is there",
+    "put back, and settled",
     "archived over what is there",
     "a repeat is sent on",
     "removed instead of archived",
@@ -29,15 +36,28 @@ class Run(NamedTuple):
     seen: Version = 0
     got: Version = 0
     slot: int = 0
+    place: int = 0
+
+
+class Note(NamedTuple):
+    slot: int
+    version: Version
+    place: int
+    run: int
 
 
 class State(NamedTuple):
-    """Runs; the source's names and what stands there; its archive; our store; the ledger's interchanges with owners."""
+    """Runs; the source's names and what stands there; its archive; our store; the ledger's interchanges with owners.
+
+    ``archive`` is what stands at its places; ``noted`` are the moves that were noted and not said to be done.
+    """
 
     runs: tuple[Run, ...]
     names: tuple[Version, ...]
     to_come: tuple[tuple[int, Version], ...]  # what the writer will put there: (name, version), in this order
-    archive: tuple[tuple[int, Version], ...] = ()
+    archive: tuple[Version, ...] = ()
+    noted: frozenset[Note] = frozenset()
+    known: frozenset[tuple[Version, int]] = frozenset()  # what was ever noted, and for which place
     durable: frozenset[Version] = frozenset()
     volatile: frozenset[Version] = frozenset()
     collected: tuple[tuple[tuple[int, Version], int], ...] = ()  # ((name, version), run)
@@ -58,7 +78,8 @@ class Collecting:
         self.name = f"collection, {runs} runs, {names} names, {len(to_come)} files"
 
     def initial(self) -> State:
-        return State(tuple(Run(slot=0) for _ in range(self.runs)), (0,) * self.names, self.to_come)
+        runs, places = tuple(Run(slot=0) for _ in range(self.runs)), (0,) * (2 * len(self.to_come) + self.runs)
+        return State(runs, (0,) * self.names, self.to_come, places)
 
     def moves(self, s: State) -> Iterator[tuple[str, State]]:
         for n, run in enumerate(s.runs):
@@ -75,6 +96,9 @@ class Collecting:
         if s.names[slot] == -version:
             new = version
             return s._replace(names=_put(s.names, slot, new), to_come=rest, finished=s.finished | {version})
+        if -version in s.archive:  # moved while it was written: it goes on being written there
+            archive = _put(s.archive, s.archive.index(-version), version)
+            return s._replace(archive=archive, to_come=rest, finished=s.finished | {version})
         old = (slot, s.names[slot])
         if old[1] > 0 and old not in dict(s.collected) and old not in s.repeated:
             return s  # whoever writes over what nobody has collected yet loses it himself
@@ -91,6 +115,11 @@ class Collecting:
         here = s.names[r.slot]
         match r.at:
             case "look":
+                notes = sorted(s.noted) if self.broken != "what was noted is never looked at again" else []
+                for note in notes:
+                    if (new := self._recovered(s, note)) is not s:
+                        yield "recover", new, r
+                        return
                 if not here:
                     yield "nothing", s, self._next(r)
                 elif self.broken == "one look is enough":
@@ -115,13 +144,64 @@ class Collecting:
                     yield "fsync", s._replace(durable=s.durable | {r.got}), r._replace(at="ledger")
             case "ledger":
                 if self.broken == "archived before it is in the ledger":
-                    yield "archive first", self._archived(s, r), r._replace(at="ledger late")
+                    yield "archive first", *self._moved(s, r._replace(at="ledger late", place=len(s.archive)))
                 else:
                     yield "ledger", self._written(s, r, n), r._replace(at="archive")
             case "ledger late":
                 yield "ledger", self._written(s, r, n), self._next(r)
             case "archive":
-                yield "archive", self._archived(s, r), self._next(r)
+                if here != r.seen and self.broken != "archived whatever has the name now":
+                    yield "gone, or another", s, self._next(r)
+                else:
+                    yield "look", s, r._replace(at="note")
+            case "note":
+                place = 0 if self.broken == "archived over what is there" else s.archive.index(0)
+                note = Note(r.slot, r.seen, place, n)
+                new = s._replace(noted=s.noted | {note}, known=s.known | {(r.seen, place)})
+                yield "note", s if self.broken == "moved without a note" else new, r._replace(at="move", place=place)
+            case "move":
+                if not here:
+                    yield "gone", s, self._next(r)
+                elif s.archive[r.place] and self.broken != "archived over what is there":
+                    yield "taken", s, r._replace(at="archive", place=0)
+                elif self.broken in ("said to be archived unseen", "archived whatever has the name now"):
+                    yield "move", *self._moved(s, r._replace(at="say"))
+                else:
+                    yield "move", *self._moved(s, r._replace(at="look at it"))
+            case "look at it":
+                right = s.archive[r.place] in (r.seen, 0)
+                yield "look at it", s, r._replace(at="say" if right else "put back")
+            case "put back":
+                yield "put back", self._put_back(s, r.slot, r.place), self._next(r)
+            case "say":
+                yield "say", self._said(s, Note(r.slot, r.seen, r.place, n)), self._next(r)
+
+    def _moved(self, s: State, r: Run) -> tuple[State, Run]:
+        """In one step, whatever has the name."""
+        here, names = s.names[r.slot], _put(s.names, r.slot, 0)
+        if self.broken == "removed instead of archived":
+            return s._replace(names=names), r
+        return s._replace(names=names, archive=_put(s.archive, r.place, here)), r
+
+    def _put_back(self, s: State, slot: int, place: int) -> State:
+        """In one step, over nothing; where the name is taken, the next look does it."""
+        if not s.archive[place] or (s.names[slot] and self.broken != "put back over what is there"):
+            return s
+        names, archive = _put(s.names, slot, s.archive[place]), _put(s.archive, place, 0)
+        return s._replace(names=names, archive=archive)
+
+    def _said(self, s: State, note: Note) -> State:
+        return s._replace(noted=s.noted - {note})
+
+    def _recovered(self, s: State, note: Note) -> State:
+        """What a look does first for each move that was noted, and not said to be done."""
+        there = s.archive[note.place]
+        if s.names[note.slot] == note.version or not there:
+            return s
+        if there == note.version or ((there, note.place) in s.known):
+            return self._said(s, note)
+        new = self._put_back(s, note.slot, note.place)
+        return self._said(new, note) if self.broken == "put back, and settled" else new
 
     def _next(self, r: Run) -> Run:
         return Run(slot=r.slot + 1) if r.slot + 1 < self.names else r._replace(at="end")
@@ -142,29 +222,16 @@ class Collecting:
             wrong = "half a file was collected"
         return s._replace(collected=tuple(sorted({**known, identity: n}.items())), wrong=wrong)
 
-    def _archived(self, s: State, r: Run) -> State:
-        """Moved away in one step, and put back when something else has taken the name since."""
-        here = s.names[r.slot]
-        if not here:
-            return s
-        if here != r.seen and self.broken != "archived whatever has the name now":
-            return s
-        if self.broken == "removed instead of archived":
-            return s._replace(names=_put(s.names, r.slot, 0))
-        archive = s.archive
-        if self.broken == "archived over what is there":
-            archive = tuple((slot, v) for slot, v in archive if slot != r.slot)
-        return s._replace(names=_put(s.names, r.slot, 0), archive=tuple(sorted({*archive, (r.slot, here)})))
-
     def bad(self, s: State) -> str:
         if s.wrong:
             return s.wrong
-        stands = set(s.names) | {v for _, v in s.archive} | s.written_over
+        stands = {*s.names, *s.archive} | s.written_over
         if any(v not in stands for v in s.finished):
             return "a file is nowhere at its source"
-        for _, version in s.archive:
+        under_way = {place for _, _, place, _ in s.noted}
+        for place, version in enumerate(s.archive):
             known = any(v in (version, 0) for (_, v), _ in s.collected) or any(v == version for _, v in s.repeated)
-            if not known and self.broken != "archived before it is in the ledger":
+            if version and not known and place not in under_way:
                 return "archived, and not in the ledger"
         for (_, version), _ in s.collected:
             if version and version not in s.durable | s.volatile:

@@ -30,9 +30,11 @@ def sha(content: bytes) -> str:
 
 
 class Book:
-    """The ledger's promises, in memory. ``before`` runs once, right before an append is compared."""
+    """The ledger's promises, in memory. ``before`` runs once, right before an append is compared; ``at`` is the time of
+    whatever happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: datetime = EPOCH) -> None:
+        self.at = at
         self.all: list[Event] = []
         self.before: Callable[[], object] | None = None
 
@@ -45,7 +47,7 @@ class Book:
             before()
         if after is not None and after != max((e.seq for e in self.all if e.stream == stream), default=0):
             raise Conflict("something happened")
-        event = Event(len(self.all) + 1, EPOCH, stream, integration, kind, dict(data or {}))
+        event = Event(len(self.all) + 1, self.at, stream, integration, kind, dict(data or {}))
         self.all.append(event)
         return event
 
@@ -54,6 +56,10 @@ class Book:
 
     def kind(self, kind: str, *, integration: str) -> Iterator[Event]:
         return iter([e for e in self.all if e.kind == kind and e.integration == integration])
+
+    def unarchived(self, integration: str) -> list[Event]:
+        done = {e.data["noted"] for e in self.all if "noted" in e.data}
+        return [e for e in self.kind("archiving", integration=integration) if e.seq not in done]
 
 
 class Lost(TransportError):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from slussen.archiving import archive
 from slussen.collection import collect, collecting
 from slussen.delivery import Delivery
 from slussen.errors import CallError, TechnicalError, TransportError, TransportRefused
@@ -81,7 +82,7 @@ def test_a_collected_file_is_archived_over_nothing_that_is_there(end: End) -> No
         for n in range(3):
             end.bring(name, CONTENT * (n + 1))
             [entry] = at.entries(name)
-            at.archive(name, entry)
+            archive(at, entry)
             assert at.stat(name) is None
             assert at.entries(name) == []
     assert sorted(map(len, end.archived())) == [160, 320, 480]
@@ -95,7 +96,7 @@ def test_a_file_that_took_the_name_since_it_was_collected_is_not_archived(end: E
         [seen] = at.entries(name)
         end.bring(name, CONTENT * 2)
         with pytest.raises(TransportError, match="has taken the name since") if end.renames else nullcontext():
-            at.archive(name, seen)
+            archive(at, seen)
         assert [e.size for e in at.entries(name)] == [320]
     assert 320 not in map(len, end.archived())
 
@@ -129,7 +130,7 @@ def test_what_comes_is_seen_by_every_connection_and_what_is_collected_by_none(en
         end.bring(name)
         [entry] = one.entries(name)
         assert other.entries(name) == [entry]
-        one.archive(name, entry)
+        archive(one, entry)
         assert other.entries(name) == []
         with pytest.raises(TransportError):
             other.fetch(name, io.BytesIO())

@@ -20,6 +20,7 @@ import trustme
 
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
+from slussen.archiving import archive
 from slussen.errors import TransportError, TransportRefused
 from slussen.transports import ftp, ftp_listing, remote
 from slussen.transports.ftp import Ftp
@@ -194,7 +195,7 @@ def test_a_swedish_name_is_found_and_delivered_in_any_encoding(place: Place, enc
         [entry] = at.entries("PLACERÅ*.txt")
         at.fetch(entry.name, sink := io.BytesIO())
         assert sink.getvalue() == CONTENT
-        at.archive(entry.name, entry)
+        archive(at, entry)
     assert not file.exists()
     with place.open(encoding=encoding) as to:
         to.put(temporary := to.temporary("LÄNÖ.txt", "lis-1", 1), io.BytesIO(CONTENT), len(CONTENT))

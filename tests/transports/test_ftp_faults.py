@@ -16,8 +16,9 @@ import pytest
 from pyftpdlib.ioloop import IOLoop
 
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
+from slussen.archiving import archive
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import Exists, Missing, ftp
+from slussen.transports import Entry, Exists, Missing, ftp
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
 
@@ -175,8 +176,9 @@ def test_nothing_is_archived_over_what_a_busy_listing_does_not_tell(faulty: Call
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "a").write_bytes(b"first")
     (tmp_path / "a").write_bytes(b"second")
+    client = faulty(BusyArchive)
     with pytest.raises(TransportError):
-        faulty(BusyArchive).archive("a")
+        archive(client, Entry("a", 6, ""))
     assert (tmp_path / "archive" / "a").read_bytes() == b"first"
 
 
@@ -188,7 +190,7 @@ def test_a_dataset_that_takes_the_name_before_the_archive_is_put_back(
     seen = client.stat("A.B")
     (tmp_path / "A.B").write_bytes(b"y" * 80)
     with pytest.raises(TransportError, match="has taken the name"):
-        client.archive("A.B", seen)
+        archive(client, seen)
     assert {f.name: f.read_bytes()[:1] for f in tmp_path.iterdir()} == {"A.B": b"y"}
 
 
@@ -333,7 +335,7 @@ def test_an_old_server_is_listed_by_names(faulty: Callable[..., Ftp], tmp_path: 
     for name in ("b.txt", "a.txt", "c.dat"):
         (tmp_path / name).write_bytes(name.encode())
     assert [(e.name, e.size) for e in client.entries("*.txt")] == [("a.txt", 5), ("b.txt", 5)]
-    assert client.archive("a.txt", client.stat("a.txt")) == "archive/a.txt"
+    assert archive(client, client.stat("a.txt")) == "archive/a.txt"
 
 
 def test_a_name_that_no_command_can_hold_is_refused_and_the_others_come(
@@ -374,7 +376,7 @@ def test_a_size_that_is_refused_hides_no_file(
     if reply.startswith("550"):
         client.fetch("a.txt", sink := io.BytesIO())
         assert sink.getvalue() == CONTENT
-        assert client.archive("a.txt", client.stat("a.txt")) == "archive/a.txt"
+        assert archive(client, client.stat("a.txt")) == "archive/a.txt"
 
 
 class OnlyNames(NoListings):
@@ -397,14 +399,13 @@ def test_a_file_of_the_same_size_that_takes_the_name_is_not_archived_however_man
     client = faulty(OnlyNames)
     a, b, _ = client.entries("*.txt")
     assert all(e.modified for e in (a, b)), "what a file that is being filled is known by"
-    for entry in (a, b):
-        client.fetch(entry.name, io.BytesIO())
+    a, b = (client.fetch(entry.name, io.BytesIO()) for entry in (a, b))
     (tmp_path / "a.txt").write_bytes(b"new")
     os.utime(tmp_path / "a.txt", (2_000_000_000, 2_000_000_000))
     with pytest.raises(TransportError, match="has taken the name"):
-        client.archive("a.txt", a)
+        archive(client, a)
     assert (tmp_path / "a.txt").read_bytes() == b"new"
-    assert client.archive("b.txt", b) == "archive/b.txt"
+    assert archive(client, b) == "archive/b.txt"
 
 
 class Elsewhere(Files):

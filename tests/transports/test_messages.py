@@ -17,6 +17,7 @@ from sandbox import imap_server, shs_node, x400_gateway
 from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
+from slussen.archiving import archive
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import Missing, Unknown, imap, oraddress, shs_label
 from slussen.transports.mime import Decoder, base64_lines, base64_size, filename, parse_headers, parts
@@ -99,7 +100,7 @@ def test_of_files_with_one_name_the_oldest_comes_first_and_the_others_after_it(r
         for content in contents:
             (entry,) = partner.entries("*")
             assert fetched(partner) == content
-            partner.archive(NAME, entry)
+            archive(partner, entry)
         assert partner.entries("*") == []
 
 
@@ -108,13 +109,13 @@ def test_what_was_seen_is_archived_and_not_what_has_its_name_now(rig: Rig) -> No
     rig.send(NAME, b"second")
     with rig.open() as partner:
         (first,) = partner.entries("*")
-        partner.archive(NAME, first)
+        archive(partner, first)
         (second,) = partner.entries("*")
         if rig.kind == "x400":
             with pytest.raises(Missing):
-                partner.archive(NAME, first)
+                archive(partner, first)
         else:
-            partner.archive(NAME, first)  # acknowledged already
+            archive(partner, first)  # acknowledged already
         assert partner.entries("*") == [second]
 
 
@@ -329,7 +330,7 @@ def test_a_file_without_a_name_is_called_by_its_message_and_shown_whatever_is_lo
         (entry,) = partner.entries("IFD-SVAR*")
         assert (entry.name.endswith("-x"), entry.size) == (True, 4)
         assert fetched(partner, entry.name) == b"1234"
-        partner.archive(entry.name, entry)
+        archive(partner, entry)
         assert partner.entries("*") == []
 
 
@@ -408,7 +409,7 @@ def test_the_partner_who_asks_for_it_is_told_that_his_file_was_received_once(gat
     gateway.send("utan.txt", CONTENT)
     with gateway.open() as partner:
         for entry in partner.entries("*"):
-            partner.archive(entry.name, entry)
+            archive(partner, entry)
     (told,) = gateway.server.partners.arrived()
     assert told.answers == identity
     assert b"Original-Message-ID: " + identity.encode() in told.file.read_bytes()
@@ -424,7 +425,7 @@ def test_a_mailbox_that_keeps_no_marks_of_ours_still_archives_and_the_partner_is
     gateway.send(NAME, CONTENT, wants_receipt=True)
     with gateway.open() as partner:
         (entry,) = partner.entries("*")
-        partner.archive(NAME, entry)
+        archive(partner, entry)
         assert partner.entries("*") == []
     assert len(gateway.server.partners.arrived()) == 1
     assert gateway.archived() == [CONTENT]
@@ -434,7 +435,7 @@ def test_a_receipt_is_sent_to_the_partner_only_whatever_the_request_says(gateway
     raw(gateway, f'Disposition-Notification-To: spy@example.org\r\nContent-Type: text/plain; name="{NAME}"', b"x")
     with gateway.open() as partner:
         (entry,) = partner.entries("*")
-        partner.archive(NAME, entry)
+        archive(partner, entry)
     assert gateway.server.partners.arrived() == []
 
 
@@ -444,7 +445,7 @@ def test_a_mail_moved_whose_reply_was_lost_is_not_lost(gateway: Rig) -> None:
     with gateway.open() as partner:
         (entry,) = partner.entries("*")
         with pytest.raises(TransportError):
-            partner.archive(NAME, entry)
+            archive(partner, entry)
     with gateway.open() as partner:
         assert partner.entries("*") == []
     assert gateway.server.partners.mailboxes.numbers("Archive") == [1]
@@ -766,8 +767,8 @@ def test_what_is_collected_is_confirmed_to_its_sender_once(node: Rig) -> None:
     identity = node.send(NAME, CONTENT)
     with node.open() as partner:
         (entry,) = partner.entries("*")
-        partner.archive(NAME, entry)
-        partner.archive(NAME, entry)
+        archive(partner, entry)
+        archive(partner, entry)
     (confirm,) = node.server.node.arrived(SKV, shs_label.CONFIRM)
     assert shs_label.management(confirm.read()).content_id == identity
 

@@ -49,7 +49,7 @@ def test_a_member_is_delivered_beside_its_siblings_and_archived_in_its_library(p
         to.rename(temporary, name, replace=False)
         assert [e.name for e in to.entries("ADS.N99.LIB(*)")] == ["ADS.N99.LIB(KIR)", "ADS.N99.LIB(OTHER)"]
         [entry] = to.entries("ADS.N99.LIB(K*)")
-        assert to.archive(name, entry) == "ADS.N99.LIB(A0000001)"
+        assert to.archive(entry, to.shelf(name)) == "ADS.N99.LIB(A0000001)"
     assert set(place.standing()) == {"ADS.N99.LIB(A0000001)", "ADS.N99.LIB(OTHER)"}
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.proxy import Cut, Proxy
+from slussen.archiving import archive
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.transports import Missing, remote, sftp
 from tests.transports.places import CONTENT, Place
@@ -162,7 +163,7 @@ def test_names_are_bytes_and_a_listing_outlives_any_of_them(place: Place, encodi
         at.fetch(entry.name, sink := io.BytesIO())
         assert sink.getvalue() == CONTENT
         assert len(at.entries("*")) == 4
-        at.archive(entry.name, entry)
+        archive(at, entry)
     assert (place.folder / "archive" / os.fsdecode(raw)).exists()
 
 

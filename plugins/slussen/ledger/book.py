@@ -33,8 +33,20 @@ LISTED = """
     from ledger.event where stream in (select stream from ledger.event where {where} {newest})
     order by stream, nth
 """
+UNARCHIVED = f"""
+    select {COLUMNS} from ledger.event noted
+    where kind = 'archiving' and integration = %(integration)s
+        and not exists (
+            select from ledger.event done
+            where done.stream = noted.stream and done.data -> 'noted' = to_jsonb(noted.seq)
+        )
+    order by seq
+"""  # noqa: S608 (constants)
 # What a name that is no UTF-8 leaves in a str. PostgreSQL takes no such letter: it is written as its byte.
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+WRITTEN = re.compile(r"\\x([0-9a-f]{2})")
 
 
 class Conflict(TechnicalError):
@@ -101,6 +113,11 @@ class Ledger:
     def kind(self, kind: str, *, integration: str) -> Iterator[Event]:
         """All events of a kind of an integration, in order."""
         return self._read("integration = %s and kind = %s", integration, kind)
+
+    def unarchived(self, integration: str) -> list[Event]:
+        """Moves to a source's archive that were noted and not said to be done: a run was cut off, or is just there."""
+        with self._connection() as connection:
+            return [_event(row) for row in connection.execute(UNARCHIVED, {"integration": integration})]
 
     def interchanges(
         self, integration: str = "", *, limit: int | None = None, before: int | None = None
@@ -180,6 +197,11 @@ class Ledger:
     def _connection(self) -> Iterator[Connection]:
         with connect(self._dsn) as connection, redacted("reading the ledger"):
             yield connection
+
+
+def as_named(text: str) -> str:
+    """A file's name as it was before it was written to the ledger. No plain name has a backslash of its own."""
+    return WRITTEN.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), text)
 
 
 def _event(row: tuple[Any, ...]) -> Event:

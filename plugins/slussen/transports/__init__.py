@@ -21,6 +21,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 LONGEST = 255  # bytes of a file's name
 TIMEOUT = 30  # seconds that one network step may take
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MOMENT = re.compile(r"\d{14}")  # a time as FTP's MDTM tells it
 UNTEXTUAL = re.compile("[\ud800-\udfff\ufffe\uffff]")  # bytes that were no letters, and what XML forbids
 FOREIGN = ("cp1252", "cp850")  # what partners' machines write names in, where it isn't UTF-8
 
@@ -64,19 +65,36 @@ class Source(Protocol):
         """The file as ``entries`` would show it, or None."""
         ...
 
-    def fetch(self, name: str, sink: Sink) -> None:
-        """Copy a file into the sink, and check that it is as long as it was said to be. Raises Missing."""
+    def fetch(self, name: str, sink: Sink) -> Entry:
+        """Copy a file into the sink, and check that it is as long as it was said to be; the file as it was then.
+
+        Raises Missing.
+        """
         ...
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        """Move a collected file to the archive at its source, over nothing that is there; where it is now.
+    def shelf(self, name: str) -> str:
+        """A place in the archive at the source that is free for a file of this name.
 
-        With ``seen``, what was collected: a file that has taken its name since stays, or is put back.
+        Empty where files are messages: they are known by more than their names, and archived where they should be.
+        """
+        ...
+
+    def archive(self, seen: Entry, place: str) -> str:
+        """Move what has this name to its place, over nothing that is there; where it is now. Of messages, the very one
+        that was seen. ``slussen.archiving`` looks before and afterwards.
 
         Raises:
-            TransportError: that happened; the next collection finds the new file.
-            Exists: it can't be put back, since a third one has taken the name; it stands in the archive.
+            Missing: there is none.
+            Exists: the place is taken.
         """
+        ...
+
+    def shelved(self, place: str) -> Entry | None:
+        """What stands at a place in the archive."""
+        ...
+
+    def put_back(self, place: str, name: str) -> None:
+        """Give what stands at a place in the archive its name again. Raises Missing, Exists."""
         ...
 
     def close(self) -> None: ...
@@ -156,6 +174,19 @@ class Notice:
     kind: Literal["delivery", "read"]
     outcome: Literal["accepted", "with errors", "rejected", "delayed"]
     detail: str = ""
+
+
+class ByMessage:
+    """What a source of messages says of its archive: a message goes where it should, and is never mistaken."""
+
+    def shelf(self, name: str) -> str:
+        return ""
+
+    def shelved(self, place: str) -> Entry | None:
+        return None
+
+    def put_back(self, place: str, name: str) -> None:
+        raise Missing(f"{name}: a message that was archived stays there")
 
 
 class Messenger(Source, Protocol):
@@ -245,12 +276,11 @@ def unusable(name: str) -> TransportRefused:
     return TransportRefused(f"{name!r} is no plain file name: it is left where it is. Next: have it renamed")
 
 
-def left_behind(doing: str, archived: str) -> Exists:
-    """A file that was moved in the place of the collected one, and whose name a third one has taken meanwhile."""
-    return Exists(
-        f"{doing}: another file had taken its name, and stands uncollected as {archived}: a third one has the name by "
-        "now. Next: when that one has been collected, move it back"
-    )
+def differs(entry: Entry, seen: Entry) -> bool:
+    """Is this another file than the one that was seen? A time that a server doesn't tell says nothing."""
+    times = {e.modified for e in (entry, seen)}
+    comparable = "" not in times and len({MOMENT.match(t) is None for t in times}) == 1  # FTP's LIST has others
+    return entry.size != seen.size or (comparable and len(times) > 1)
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:

@@ -22,7 +22,6 @@ from slussen.transports import (
     aside_name,
     in_order,
     is_plain,
-    left_behind,
     matches,
     no_file,
     plain,
@@ -78,7 +77,7 @@ class Directory:
             s = os.stat(self._wire(name), dir_fd=self._folder if folder is None else folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}") if stat.S_ISREG(s.st_mode) else None
+        return _shown(name, s) if stat.S_ISREG(s.st_mode) else None
 
     def _shown(self, name: str) -> Entry | None:
         """A folder isn't meant for us; a link, a pipe or a device under a file's name is a fault."""
@@ -90,7 +89,7 @@ class Directory:
                 return no_file(name)
         return None
 
-    def fetch(self, name: str, sink: Sink) -> None:
+    def fetch(self, name: str, sink: Sink) -> Entry:
         with _said(f"reading {name}"), self._open(name) as file:
             before, got = os.fstat(file.fileno()), 0
             while got <= before.st_size and (chunk := file.read(CHUNK)):  # a writer that never ends isn't chased
@@ -98,6 +97,7 @@ class Directory:
             after = os.fstat(file.fileno())
             if (got, after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
                 raise TransportError(f"reading {name}: it is still being written")
+            return _shown(name, after)
 
     def put(self, name: str, source: BinaryIO, size: int) -> None:
         with _said(f"writing {name}"):
@@ -119,11 +119,7 @@ class Directory:
 
     def exists(self, name: str) -> bool:
         with _said(f"looking for {name}"):
-            try:
-                os.stat(self._wire(plain(name)), dir_fd=self._folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-            return True
+            return self._is_in(self._folder, plain(name))
 
     def digest(self, name: str) -> str:
         with _said(f"reading {name}"), self._open(name) as file:
@@ -159,36 +155,44 @@ class Directory:
             os.unlink(self._wire(plain(name)), dir_fd=self._folder)
             os.fsync(self._folder)
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        doing = f"archiving {name}"
-        with _said(doing):
-            with suppress(FileExistsError):
-                os.mkdir(ARCHIVE, 0o750, dir_fd=self._folder)
-            folder = os.open(ARCHIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
-            try:
-                here = self._entry(plain(name))
-                if seen is not None and here is not None and _differs(here, seen):
-                    raise TransportError(f"{doing}: another file has taken the name since it was collected")
-                archived = self._archive(plain(name), folder)
-                moved = self._entry(archived, folder)
-                if seen is not None and (moved is None or _differs(moved, seen)):
-                    try:
-                        _move_new(folder, self._wire(archived), self._folder, self._wire(name))
-                    except FileExistsError:
-                        raise left_behind(doing, f"{ARCHIVE}/{archived}") from None
-                    raise TransportError(f"{doing}: another file has taken the name since it was collected")
-                os.fsync(folder)
-                os.fsync(self._folder)
-            finally:
-                os.close(folder)
-        return f"{ARCHIVE}/{archived}"
+    def shelf(self, name: str) -> str:
+        with _said(f"archiving {name}"), self._archive() as folder:
+            return f"{ARCHIVE}/{next(v for v in versions(plain(name)) if not self._is_in(folder, v))}"
 
-    def _archive(self, name: str, folder: int) -> str:
-        for archived in versions(name):
-            with suppress(FileExistsError):
-                _move_new(self._folder, self._wire(name), folder, self._wire(archived))
-                return archived
-        raise AssertionError("unreachable")
+    def archive(self, seen: Entry, place: str) -> str:
+        with _said(f"archiving {seen.name}"), self._archive() as folder:
+            _move_new(self._folder, self._wire(plain(seen.name)), folder, self._wire(_shelved(place)))
+            os.fsync(folder)
+            os.fsync(self._folder)
+        return place
+
+    def shelved(self, place: str) -> Entry | None:
+        with _said(f"looking for {place}"), self._archive() as folder:
+            return self._entry(_shelved(place), folder)
+
+    def put_back(self, place: str, name: str) -> None:
+        with _said(f"putting {place} back"), self._archive() as folder:
+            _move_new(folder, self._wire(_shelved(place)), self._folder, self._wire(plain(name)))
+            os.fsync(folder)
+            os.fsync(self._folder)
+
+    @contextmanager
+    def _archive(self) -> Iterator[int]:
+        """The archive's folder, open; made when there is none."""
+        with suppress(FileExistsError):
+            os.mkdir(ARCHIVE, 0o750, dir_fd=self._folder)
+        folder = os.open(ARCHIVE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _is_in(self, folder: int, name: str) -> bool:
+        try:
+            os.stat(self._wire(name), dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return temporary_name(name, interchange, attempt)
@@ -219,8 +223,13 @@ class Directory:
             yield file
 
 
-def _differs(entry: Entry, seen: Entry) -> bool:
-    return (entry.size, entry.modified) != (seen.size, seen.modified)
+def _shown(name: str, s: os.stat_result) -> Entry:
+    return Entry(name, s.st_size, f"{s.st_mtime_ns}.{s.st_ino}")
+
+
+def _shelved(place: str) -> str:
+    """The name in the archive's folder."""
+    return plain(place.removeprefix(f"{ARCHIVE}/"))
 
 
 def _rename_new(old_folder: int, old: bytes, new_folder: int, new: bytes) -> bool:

@@ -24,9 +24,9 @@ from slussen.transports import (
     Entry,
     Exists,
     Missing,
+    differs,
     in_order,
     is_plain,
-    left_behind,
     matches,
     plain,
     tls,
@@ -44,7 +44,6 @@ MEANINGS = {
 }  # fmt: skip
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
-MOMENT = re.compile(r"\d{14}")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
 IN_USE = re.compile(r"in use|being used|used exclusively|allocated to another|busy|locked", re.IGNORECASE)
 NONE = re.compile(
@@ -74,7 +73,6 @@ class Ftp(Remote):
         self._host, self._port, self._user, self._password = host, port or ftplib.FTP_PORT, user, password
         self._folder, self._tls, self._ca, self._passive = folder, tls, ca, passive
         self._read_back = read_back
-        self._fetched: dict[str, Entry] = {}  # as they were when they had come whole
         self._connect()
 
     @property
@@ -234,7 +232,7 @@ class Ftp(Remote):
     def _tells_hashes(self) -> bool:
         return "XSHA256" in self._features
 
-    def _fetch_on(self, name: str, got: Got) -> None:
+    def _fetch_on(self, name: str, got: Got) -> Entry:
         path, doing = self._path(name), f"fetching {name}"
         with self._said(doing, path):
             entry = self._entry(name, path)
@@ -249,7 +247,7 @@ class Ftp(Remote):
             raise TransportError(f"{doing}: {got.bytes} bytes came, the server says {entry.size}")
         if after is not None and differs(after, entry):  # none: another run has put away what we both have read
             raise TransportError(f"{doing}: it was written or replaced while it was read")
-        self._fetched[name] = entry
+        return entry
 
     def _same_so_far(self, path: str, got: Got) -> bool:
         if got.sha256 is not None and (told := self._told_digest(path, got.bytes)):
@@ -435,27 +433,38 @@ class Ftp(Remote):
                 if code(error) != ABSENT or self._there(path):
                     raise
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        """A collector at the same moment could take the free name first: the folder is one collector's."""
-        path, doing = self._path(name), f"archiving {name}"
-        if seen is not None and not differs(seen, fetched := self._fetched.get(name, seen)):
-            seen = fetched  # whose time is told by the same means as now
-        with self._said(doing, path):
-            here = self._entry(name, path)
-            if seen is not None and here is not None and differs(here, seen):
-                raise TransportError(f"{doing}: another file has taken the name since it was collected")
+    def shelf(self, name: str) -> str:
+        path = self._path(name)
+        with self._said(f"archiving {name}"):
             with suppress(ftplib.error_perm):  # it is there; if it can't be made, the rename says so
                 self._ftp.mkd(ARCHIVE)
             taken = set(self._names(ARCHIVE))
-            archived = next(f"{ARCHIVE}/{v}" for v in versions(path) if v not in taken)
-            self._ftp.rename(path, archived)
-            moved = self._entry(name, archived)
-            if seen is not None and (moved is None or differs(moved, seen)):
-                if self._look(path) is not False:
-                    raise left_behind(doing, self._unwire(archived))
-                self._ftp.rename(archived, path)
-                raise TransportError(f"{doing}: another file has taken the name since it was collected")
-        return self._unwire(archived)
+            return self._unwire(f"{ARCHIVE}/{next(v for v in versions(path) if v not in taken)}")
+
+    def archive(self, seen: Entry, place: str) -> str:
+        """A collector at the same moment could take the free place first: the folder is one collector's."""
+        path, target, doing = self._path(seen.name), self._shelved(place), f"archiving {seen.name}"
+        with self._said(doing, path):
+            if self._look(target):
+                raise Exists(f"{doing}: {place} is taken")
+            self._ftp.rename(path, target)
+        return place
+
+    def shelved(self, place: str) -> Entry | None:
+        with self._said(f"looking for {place}"):
+            return self._entry(place, self._shelved(place))
+
+    def put_back(self, place: str, name: str) -> None:
+        path, target, doing = self._shelved(place), self._path(name), f"putting {place} back"
+        with self._said(doing, path):
+            if (there := self._look(target)) is None:
+                raise TransportError(f"{doing}: the server doesn't tell whether the name is free")
+            if there:
+                raise Exists(f"{doing}: the name is taken")
+            self._ftp.rename(path, target)
+
+    def _shelved(self, place: str) -> str:
+        return f"{ARCHIVE}/{self._path(place.removeprefix(f'{ARCHIVE}/'))}"
 
     def _names(self, folder: str) -> list[str]:
         """The names in a folder, as they are on the wire, without what leads there; none when the server says so.
@@ -557,10 +566,3 @@ def says_none(error: ftplib.Error, path: str) -> bool:
 
 def unreadable(line: int) -> Entry:
     return Entry(f"line {line} of the server's listing, which can't be read/", 0, "")
-
-
-def differs(entry: Entry, seen: Entry) -> bool:
-    """Is this another file than the one that was seen? A time that a server doesn't tell says nothing."""
-    times = {e.modified for e in (entry, seen)}
-    comparable = "" not in times and len({MOMENT.match(t) is None for t in times}) == 1  # LIST has others than MDTM
-    return entry.size != seen.size or (comparable and len(times) > 1)

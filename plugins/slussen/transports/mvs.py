@@ -22,8 +22,8 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, BinaryIO, cast
 
-from slussen.errors import CallError, TransportError
-from slussen.transports import TIMEOUT, Entry, Exists, Missing, Sink, in_order, left_behind
+from slussen.errors import CallError
+from slussen.transports import TIMEOUT, Entry, Exists, Missing, Sink, in_order
 from slussen.transports.ftp import Ftp
 from slussen.transports.remote import Pace
 
@@ -90,10 +90,16 @@ class Mvs(Ftp):
     def _kind(self) -> str:
         return "A" if self._text else "I"
 
-    def fetch(self, name: str, sink: Sink) -> None:
-        actual = self._actual(name)
+    def fetch(self, name: str, sink: Sink) -> Entry:
+        actual, pace, digest = self._actual(name), Pace(TIMEOUT), sha256()
+
+        def take(data: bytes) -> None:
+            sink.write(data)
+            digest.update(data)
+
         with self._said(f"fetching {name}", quoted(actual)):
-            self._receive(actual, sink.write, Pace(TIMEOUT))
+            self._receive(actual, take, pace)
+        return Entry(actual, pace.bytes, digest.hexdigest())
 
     def put(self, name: str, source: BinaryIO, size: int) -> None:
         if not self._text and size % (self._record_length or 1):
@@ -125,35 +131,26 @@ class Mvs(Ftp):
                 if relative is None or int(relative[2]) < 1:
                     raise
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
+    def shelf(self, name: str) -> str:
         """``<name>.A0000001`` and on: the server itself refuses a name that is taken."""
-        actual, doing = self._actual(name), f"archiving {name}"
-        if seen is not None and self._differs(actual, seen):
-            raise TransportError(f"{doing}: another dataset has taken the name since it was collected")
+        actual = self._actual(name)
         library, member = _parts(actual)
         base = _base(actual, actual)
-        with self._said(doing):
+        with self._said(f"archiving {name}"):
             listed = self._names(f"'{library}(A*)'" if member else f"'{base}.A*'")
-            taken = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in listed)
-            number = max((int(m[1]) for m in taken if m), default=0)
-        while True:
-            number += 1
-            archived = f"{library}(A{number:07d})" if member else f"{base}.A{number:07d}"
-            with suppress(Exists):
-                self.rename(actual, archived, replace=False)
-                break
-        if seen is not None and self._differs(archived, seen):
-            try:
-                self.rename(archived, actual, replace=False)
-            except Exists:
-                raise left_behind(doing, archived) from None
-            raise TransportError(f"{doing}: another dataset has taken the name since it was collected")
-        return archived
+        taken = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in listed)
+        number = max((int(m[1]) for m in taken if m), default=0) + 1
+        return f"{library}(A{number:07d})" if member else f"{base}.A{number:07d}"
 
-    def _differs(self, name: str, seen: Entry) -> bool:
-        """Is this another dataset than the one that was seen? Only what was read tells."""
-        found = self._measured(name)
-        return (found.size, found.modified) != (seen.size, seen.modified)
+    def archive(self, seen: Entry, place: str) -> str:
+        self.rename(seen.name, place, replace=False)
+        return place
+
+    def shelved(self, place: str) -> Entry | None:
+        return self.stat(place)
+
+    def put_back(self, place: str, name: str) -> None:
+        self.rename(place, name, replace=False)
 
     def _look(self, path: str) -> bool:
         return bool(self._names(path))  # the catalogue knows

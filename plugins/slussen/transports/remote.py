@@ -79,7 +79,7 @@ class Remote(ABC):
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
 
-    def fetch(self, name: str, sink: Sink) -> None:
+    def fetch(self, name: str, sink: Sink) -> Entry:
         """A large file that is cut off is gone on with, when it is still the same: by its size and time, and by the
         server's hash of what has come or, where it has none, by the last of it."""
         if not is_plain(name):
@@ -137,7 +137,7 @@ class Remote(ABC):
     def _connect(self) -> None: ...
 
     @abstractmethod
-    def _fetch_on(self, name: str, got: Got) -> None:
+    def _fetch_on(self, name: str, got: Got) -> Entry:
         """Fetch what hasn't come yet; refuses to go on with another file than the one that was begun with."""
 
     @abstractmethod

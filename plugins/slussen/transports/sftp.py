@@ -31,7 +31,6 @@ from slussen.transports import (
     Exists,
     Missing,
     in_order,
-    left_behind,
     matches,
     no_file,
     plain,
@@ -128,7 +127,7 @@ class Sftp(Remote):
     def _tells_hashes(self) -> bool:
         return self._client.tells_hashes
 
-    def _fetch_on(self, name: str, got: Got) -> None:
+    def _fetch_on(self, name: str, got: Got) -> Entry:
         path, doing = self._path(name), f"fetching {name}"
         with self._said(doing, path), self._reading(name, path) as (handle, entry):
             if got.seen is not None and (entry != got.seen or not self._same_so_far(path, handle, got)):
@@ -140,6 +139,7 @@ class Sftp(Remote):
                 pace.passed(len(data))
             if (got.bytes, self._regular(name, self._client.attributes_of(handle))) != (entry.size, entry):
                 raise TransportError(f"{doing}: it is still being written")
+            return entry
 
     @contextmanager
     def _reading(self, name: str, path: bytes) -> Iterator[tuple[bytes, Entry]]:
@@ -276,34 +276,45 @@ class Sftp(Remote):
                 if self._attributes(path) is not None:
                     raise
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
+    def shelf(self, name: str) -> str:
         from slussen.transports.sftp_client import Status
 
-        path, doing = self._path(name), f"archiving {name}"
-        with self._said(doing, path):
-            here = self._entry(name, path)
-            if seen is not None and here is not None and here != seen:
-                raise TransportError(f"{doing}: another file has taken the name since it was collected")
+        folder = self._folder + ARCHIVE
+        with self._said(f"archiving {name}"):
             with suppress(Status):  # it is there; if it can't be made, the rename says so
-                self._client.make_folder(self._bytes(self._folder + ARCHIVE))
-            for version in versions(name):
-                archived = self._bytes(f"{self._folder}{ARCHIVE}/{version}")
-                if self._attributes(archived) is not None:
-                    continue
-                try:
-                    self._client.rename_new(path, archived)
-                except Status:
-                    if self._attributes(archived) is not None and not self._gone(path):
-                        continue  # taken since it was looked for
-                    raise
-                break
-            moved = self._entry(name, archived)
-            if seen is not None and moved != seen:
-                if self._attributes(path) is not None:
-                    raise left_behind(doing, f"{ARCHIVE}/{version}")
-                self._client.rename_new(archived, path)
-                raise TransportError(f"{doing}: another file has taken the name since it was collected")
-        return f"{ARCHIVE}/{version}"
+                self._client.make_folder(self._bytes(folder))
+            if self._attributes(self._bytes(f"{folder}/{plain(name)}")) is None:
+                return f"{ARCHIVE}/{name}"
+            taken = {raw for raw, _ in self._client.names(self._bytes(folder))}
+            return f"{ARCHIVE}/{next(v for v in versions(name) if self._bytes(v) not in taken)}"
+
+    def archive(self, seen: Entry, place: str) -> str:
+        self._move(f"archiving {seen.name}", self._path(seen.name), self._shelved(place))
+        return place
+
+    def shelved(self, place: str) -> Entry | None:
+        with self._said(f"looking for {place}"):
+            return self._entry(place, self._shelved(place))
+
+    def put_back(self, place: str, name: str) -> None:
+        self._move(f"putting {place} back", self._shelved(place), self._path(name))
+
+    def _move(self, doing: str, old: bytes, new: bytes) -> None:
+        """Over nothing that is there: by the protocol's own rename, and a look before, since some servers' replaces."""
+        from slussen.transports.sftp_client import Status
+
+        with self._said(doing, old):
+            if self._attributes(new) is not None and not self._gone(old):
+                raise Exists(f"{doing}: the name is taken")
+            try:
+                self._client.rename_new(old, new)
+            except Status as status:
+                if not self._gone(old) and (status.code == TAKEN or self._attributes(new) is not None):
+                    raise Exists(f"{doing}: the name is taken") from None
+                raise
+
+    def _shelved(self, place: str) -> bytes:
+        return self._bytes(f"{self._folder}{ARCHIVE}/{plain(place.removeprefix(f'{ARCHIVE}/'))}")
 
     def close(self) -> None:
         self._open_client = None

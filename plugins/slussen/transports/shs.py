@@ -21,6 +21,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.keys import keyed
 from slussen.transports import (
     TIMEOUT,
+    ByMessage,
     Doubtful,
     Entry,
     Message,
@@ -90,7 +91,7 @@ class _Waiting:
     refused: str = ""
 
 
-class Shs:
+class Shs(ByMessage):
     """Messages to and from one actor, of one product."""
 
     resends = True
@@ -311,7 +312,7 @@ class Shs:
                 "address leads"
             )
 
-    def fetch(self, name: str, sink: Sink) -> None:
+    def fetch(self, name: str, sink: Sink) -> Entry:
         if not is_plain(name):
             raise unusable(name)
         found = self._found if self._found is not None else self._waiting()
@@ -329,6 +330,7 @@ class Shs:
             got += len(piece)
         if said not in (-1, got):
             raise TransportError(f"{name}: {said} bytes announced, {got} came")
+        return Entry(name, got, waiting.label.tx_id)
 
     def _file(self, listed: Label) -> Iterator[bytes]:
         """A message's file, as it comes."""
@@ -356,15 +358,9 @@ class Shs:
             self._good(answer)
             yield boundary_of(answer)
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        """Acknowledge the very message that was seen: where its agreement wants it, the node confirms to its sender."""
-        if seen is None:
-            found = self._found if self._found is not None else self._waiting()
-            if name not in found:
-                raise Missing(f"{name}: no message at the node brings it")
-            tx_id = found[name].label.tx_id
-        else:
-            tx_id = token(seen.modified)
+    def archive(self, seen: Entry, place: str) -> str:
+        """Acknowledge it: where its agreement wants it, the node confirms to its sender."""
+        tx_id = token(seen.modified)
         self._acknowledge(tx_id)
         self._found = None
         return f"acknowledged/{tx_id}"

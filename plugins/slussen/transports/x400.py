@@ -26,6 +26,7 @@ from urllib.parse import quote
 from slussen.errors import TransportError, TransportRefused
 from slussen.keys import keyed
 from slussen.transports import (
+    ByMessage,
     Entry,
     Message,
     Missing,
@@ -93,7 +94,7 @@ class _File:
         return (self.ours, not self.refused) > (other.ours, not other.refused)
 
 
-class X400:
+class X400(ByMessage):
     """Messages to and from one partner through one gateway. It connects when it has to."""
 
     resends = False
@@ -244,7 +245,7 @@ class X400:
             yield decoder.decode(piece)
         yield decoder.finish()
 
-    def fetch(self, name: str, sink: Sink) -> None:
+    def fetch(self, name: str, sink: Sink) -> Entry:
         file = self._file(name)
         if not is_plain(name):
             raise unusable(name)
@@ -257,7 +258,7 @@ class X400:
             sink.write(piece)
             got += len(piece)
         if got == said:
-            return
+            return self._entry(name, file)
         if got == sum(map(len, self._decoded(file))):
             raise TransportRefused(
                 f"{name}: {said} bytes by the mailbox's word and the length of its lines, {got} come, each time. Next: "
@@ -271,15 +272,15 @@ class X400:
             raise Missing(f"{name}: no message in the mailbox brings it")
         return files[name]
 
-    def archive(self, name: str, seen: Entry | None = None) -> str:
-        """Moves the very message that was seen. The partner who has asked for a receipt notification gets it first."""
-        uid = int(seen.modified.rpartition(".")[2]) if seen else self._file(name).mail.uid
-        if seen and seen.modified != f"{self._mailbox.validity}.{uid}":
-            raise TransportError(f"{name}: the mailbox has been made anew; the next look finds the message")
+    def archive(self, seen: Entry, place: str) -> str:
+        """The partner who has asked for a receipt notification gets it first."""
+        uid = int(seen.modified.rpartition(".")[2])
+        if seen.modified != f"{self._mailbox.validity}.{uid}":
+            raise TransportError(f"{seen.name}: the mailbox has been made anew; the next look finds the message")
         self._confirm(self._mailbox.mail(uid))
         self._mailbox.move(uid)
-        self._files.pop(name, None)
-        return f"{self._account.archive}/{name}"
+        self._files.pop(seen.name, None)
+        return f"{self._account.archive}/{seen.name}"
 
     def _confirm(self, mail: Mail) -> None:
         """The receipt notification that the partner has asked for: to himself, whatever the request says (RFC 8098)."""
