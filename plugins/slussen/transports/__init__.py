@@ -50,7 +50,7 @@ class Entry:
 class Sink(Protocol):
     """Where fetched bytes go."""
 
-    def write(self, data: bytes, /) -> int: ...
+    def write(self, data: bytes | bytearray, /) -> int: ...
 
 
 class Source(Protocol):

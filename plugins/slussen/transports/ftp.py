@@ -258,9 +258,9 @@ class Ftp(Remote):
 
     def _part(self, path: str, place: int, size: int) -> bytes:
         """Bytes from the middle of a file; the transfer is broken off after them, and the connection made anew."""
-        parts: list[bytes] = []
+        parts: list[bytes | bytearray] = []
 
-        def take(data: bytes) -> None:
+        def take(data: bytearray) -> None:
             parts.append(data)
             if sum(map(len, parts)) >= size:
                 raise _Enough

@@ -11,9 +11,11 @@ import ftplib
 import socket
 import ssl
 import struct
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from queue import SimpleQueue
 from typing import BinaryIO
 
 from slussen.transports.remote import Pace
@@ -21,6 +23,7 @@ from slussen.transports.remote import Pace
 CHUNK = 1 << 20
 SLICE = 1 << 16  # bytes that one step of sending may take its time over
 LISTING = 64 << 20  # bytes of the longest listing that is taken
+AHEAD = 4  # chunks that may have come and not been taken yet
 GRACE = 5  # seconds for a server to notice that we break off
 
 
@@ -98,14 +101,14 @@ class Client(ftplib.FTP_TLS):
         return reply
 
     def receive(
-        self, path: str, take: Callable[[bytes], object], pace: Pace, rest: int = 0, *, kind: str = "I"
+        self, path: str, take: Callable[[bytearray], object], pace: Pace, rest: int = 0, *, kind: str = "I"
     ) -> None:
         """Take a file's bytes from a place on."""
         self.voidcmd(f"TYPE {kind}")
         with self.ntransfercmd(f"RETR {path}", rest or None)[0] as conn:
-            while data := conn.recv(CHUNK):
-                take(data)
-                pace.passed(len(data))
+            with closing(_ahead(conn, pace)) as chunks:
+                for data in chunks:
+                    take(data)
             self._end(conn)
         self.voidresp()
 
@@ -150,3 +153,54 @@ class Client(ftplib.FTP_TLS):
         if isinstance(conn, ssl.SSLSocket):
             with suppress(OSError, ValueError):
                 conn.unwrap()
+
+
+def _ahead(conn: socket.socket, pace: Pace) -> Generator[bytearray, None, None]:
+    """What comes, read by a thread of its own: what is made of it (a hash, a file) takes as long as the network does.
+
+    What had come when the connection failed is handed out before that is raised: a large file is gone on with there.
+    """
+    came: SimpleQueue[tuple[bytearray, Exception | None]] = SimpleQueue()
+    room, given_up = threading.Semaphore(AHEAD), threading.Event()
+
+    def read() -> None:
+        size = CHUNK
+        while size == CHUNK and not given_up.is_set():
+            room.acquire()
+            data, failed = _filled(conn, pace)
+            size = len(data) if failed is None else 0
+            came.put((data, failed))
+
+    reader = threading.Thread(target=read, name="ftp data", daemon=True)
+    reader.start()
+    size, failed = CHUNK, None
+    try:
+        while size == CHUNK and failed is None:
+            data, failed = came.get()
+            size = len(data)
+            if data:
+                yield data
+            room.release()
+    except BaseException:  # it is broken off
+        given_up.set()
+        room.release()
+        with suppress(OSError):
+            conn.shutdown(socket.SHUT_RDWR)
+        raise
+    finally:
+        reader.join()
+    if failed is not None:
+        raise failed
+
+
+def _filled(conn: socket.socket, pace: Pace) -> tuple[bytearray, Exception | None]:
+    """A chunk; a shorter one is the last, or all that came before something failed."""
+    data, size = bytearray(CHUNK), 0
+    try:
+        with memoryview(data) as view:
+            while size < CHUNK and (got := conn.recv_into(view[size:])):
+                size += got
+                pace.passed(got)
+    except Exception as error:  # for the other thread
+        return data[:size], error
+    return data if size == CHUNK else data[:size], None

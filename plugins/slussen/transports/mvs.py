@@ -93,7 +93,7 @@ class Mvs(Ftp):
     def fetch(self, name: str, sink: Sink) -> Entry:
         actual, pace, digest = self._actual(name), Pace(TIMEOUT), sha256()
 
-        def take(data: bytes) -> None:
+        def take(data: bytearray) -> None:
             sink.write(data)
             digest.update(data)
 

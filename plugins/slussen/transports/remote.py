@@ -55,10 +55,10 @@ class Got:
         self.seen: Entry | None = None
         self.bytes = 0
         self.sha256 = hashlib.sha256() if hashing else None
-        self._tail: list[bytes] = []
+        self._tail: list[bytes | bytearray] = []
         self._kept = 0
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | bytearray) -> None:
         self._sink.write(data)
         if self.sha256 is not None:
             self.sha256.update(data)
