@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slussen.ledger import Event, Ledger
     from slussen.transports import Source
 
+TRIES = 10  # places in the archive that others may be faster to take
 AT_WORK = timedelta(days=1)  # longer than any attempt: what it hasn't moved by then, it won't
 
 
@@ -38,7 +39,7 @@ def archiving(source: Source, seen: Entry, note: Callable[[str], object]) -> Gen
         note("")
         yield "archive"
         return source.archive(seen, "")
-    while True:
+    for _ in range(TRIES):
         yield "look"
         here = source.stat(seen.name)
         if here is None:
@@ -54,6 +55,8 @@ def archiving(source: Source, seen: Entry, note: Callable[[str], object]) -> Gen
             place = source.shelf(seen.name)
             continue
         break
+    else:
+        raise TransportError(f"{doing}: whichever place in the archive is free is taken when we come to it")
     yield "look at what was moved"
     moved = source.shelved(place)
     if moved is None or not differs(moved, seen):

@@ -18,7 +18,7 @@ from slussen.transports import Missing, matches
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
-    from slussen.ledger import Ledger
+    from slussen.ledger import Event, Ledger
     from slussen.payloads import PayloadStore
     from slussen.transports import Entry, Source
 
@@ -42,13 +42,13 @@ class Taking:
         self.occasion = occasion if integration.repeats == "fine" else ""
         self.wanted = watching.patterns(integration)
         self.ours = claimed(integration)
-        self.moved = recover(source, book, integration.key)
+        self.passing: TransportError | None = None
+        self.refused: list[TransportRefused] = []
+        self.moved = self._recovered()
         self.seen = watching.look(source, integration.source, self.wanted)
         self.foreign: set[str] = set()
         self.taken: set[str] = set()
         self.missing = watching.lacking([*self.had, *(e.name for e in self.seen.files)], self.wanted)
-        self.passing: TransportError | None = None
-        self.refused: list[TransportRefused] = []
 
     def take(self, stood_still: Collection[str], most: int) -> None:
         """Take what is whole, at most so many: by its marker, or by the fingerprints of what has stood still."""
@@ -102,6 +102,15 @@ class Taking:
             return
         self.log.info("%s", collected)
         self.taken.add(entry.name)
+
+    def _recovered(self) -> list[tuple[Event, str]]:
+        """What an earlier run has moved; where the partner doesn't let us put things right, the others go on."""
+        try:
+            return recover(self.source, self.book, self.integration.key)
+        except TransportRefused as error:
+            self.log.warning("%s", error)
+            self.refused.append(error)
+            return []
 
     def _end_what_was_moved(self) -> None:
         """A run that was cut off after it had moved a file has said nothing yet, and may have left its marker."""
