@@ -285,6 +285,80 @@ def test_a_strangers_odd_name_is_found_again_by_what_the_ledger_says_of_it(
     assert sorted(f.read_bytes() for f in (inbox / "archive").iterdir()) == [b"second"], "the first was replaced there"
 
 
+def moved_and_killed(
+    inbox: Path, store: PayloadStore, book: Any, name: str, *, key: str = "kir", run: str = "one", occasion: str = "",
+    markers: bool = False, step: str = "archived",
+) -> None:  # fmt: skip
+    """A run that is killed at this step."""
+    with Directory(inbox) as source:
+        [entry] = source.entries(name)
+        marker = [m] if markers and (m := source.stat(f"{name}.klar")) else []
+        for at in collecting(key, entry, source, store, book, run, occasion=occasion, markers=marker):
+            if at == step:
+                break
+
+
+def test_siblings_on_one_folder_leave_each_others_archived_files_where_they_are(
+    inbox: Path, store: PayloadStore, book: Any
+) -> None:
+    (inbox / "a.txt").write_bytes(b"one's")
+    moved_and_killed(inbox, store, book, "a.txt", step="archive")
+    (inbox / "a.txt").write_bytes(b"its sibling's")
+    with Directory(inbox) as source:
+        take(replace(row(), key="sibling"), source, store, book)
+        taking = Taking(row(), source, store, book, "two", "", logging.getLogger())
+    assert not taking.seen.files, "nothing was put back"
+
+
+def test_a_repeat_that_is_killed_before_it_is_told_is_told_by_the_next_look(
+    inbox: Path, store: PayloadStore, book: Any
+) -> None:
+    with Directory(inbox) as source:
+        (inbox / "a.txt").write_bytes(CONTENT)
+        take(row(), source, store, book)
+        (inbox / "b.txt").write_bytes(CONTENT)
+        moved_and_killed(inbox, store, book, "b.txt", run="two")
+        take(row(), source, store, book)
+    [repeated] = book.kind("repeated", integration="kir")
+    assert (repeated.data["name"], repeated.data["place"]) == ("b.txt", "archive/b.txt")
+
+
+def test_a_marker_left_by_a_killed_run_goes_whatever_its_name_is_written_in(
+    inbox: Path, store: PayloadStore, book: Any
+) -> None:
+    name = os.fsdecode("AVLÄS.txt".encode("cp1252"))
+    for file in (name, f"{name}.klar"):
+        (inbox / file).write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, name, markers=True, step="look at what was moved")
+    with Directory(inbox) as source:
+        take(MARKED, source, store, book)
+    assert not [f for f in inbox.iterdir() if f.is_file()]
+
+
+def test_what_somebody_touches_in_the_archive_is_the_same_file_still(
+    inbox: Path, store: PayloadStore, book: Any
+) -> None:
+    (inbox / "a.txt").write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "a.txt", occasion="one")
+    os.utime(inbox / "archive" / "a.txt", (1, 1))
+    with Directory(inbox) as source:
+        taking = take(row(repeats="fine"), source, store, book, run="two")
+    assert not taking.seen.files
+    assert [e.data["place"] for e in book.kind("archived", integration="kir")] == ["archive/a.txt"]
+
+
+def test_a_move_that_cannot_be_looked_at_keeps_no_other_file(
+    inbox: Path, store: PayloadStore, book: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (inbox / "å.txt").write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "å.txt")
+    (inbox / "b.txt").write_bytes(b"b")
+    with Directory(inbox, encoding="ascii") as source:
+        taking = take(row(), source, store, book, run="two")
+    assert taking.taken == {"b.txt"}
+    assert "archive/å.txt can't be looked at" in caplog.text
+
+
 # --- claims
 
 

@@ -350,7 +350,7 @@ def test_a_collection_that_is_cut_off_after_the_archive_is_said_to_be_archived_b
             if step == "archived":
                 break
         steps.close()
-        [(note, place)] = recover(partner, ledger, "skv_reply")
+        [(note, place)] = recover(partner, ledger, "skv_reply", print)
         said(ledger, note, place)
-        assert not recover(partner, ledger, "skv_reply")
+        assert not recover(partner, ledger, "skv_reply", print)
     assert kinds(ledger, note.stream) == ["archiving", "archived"]

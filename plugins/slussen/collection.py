@@ -106,28 +106,27 @@ def collecting(
 
     notes: list[Event] = []
 
-    def moving(seen: Entry, marked: str = "") -> Generator[str, None, str]:
+    def moving(seen: Entry, **more: object) -> Generator[str, None, str]:
         """Where it is now; nothing, when another run has put it away."""
 
         def note(place: str) -> None:
-            notes.append(ledger.append(stream, "archiving", noted(seen, place, marked), integration=integration))
+            notes.append(ledger.append(stream, "archiving", noted(seen, place, **more), integration=integration))
 
         try:
             return (yield from archiving(source, seen, note))
         except Missing:
             return ""
 
-    place = yield from moving(fetched)
+    repeated = data | {"repeat_of": repeat_of} if repeat_of else None
+    place = yield from moving(fetched, sha256=sink.sha256, repeated=repeated)
     its_note = notes[-1] if place else None
     for marker in markers:
-        moved = yield from moving(marker, entry.name)
+        moved = yield from moving(marker, marked=entry.name)
         yield "marker archived"
         if moved:
             said(ledger, notes[-1], moved)
     yield "archived"
-    if its_note is not None and repeat_of:
-        said(ledger, its_note, place, "repeated", **data, repeat_of=repeat_of)
-    elif its_note is not None:
+    if its_note is not None:
         said(ledger, its_note, place)
     if late:
         ledger.append(stream, "superseded", {"by": repeat_of}, integration=integration)

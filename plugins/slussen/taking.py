@@ -14,11 +14,12 @@ from slussen import watching
 from slussen.archiving import archive, recover, said
 from slussen.collection import Changed, NotOurs, claimed, collect
 from slussen.errors import TransportError, TransportRefused
+from slussen.ledger import as_named
 from slussen.transports import Missing, matches
 
 if TYPE_CHECKING:
     from slussen.integration import Integration
-    from slussen.ledger import Event, Ledger
+    from slussen.ledger import Ledger
     from slussen.payloads import PayloadStore
     from slussen.transports import Entry, Source
 
@@ -44,7 +45,7 @@ class Taking:
         self.ours = claimed(integration)
         self.passing: TransportError | None = None
         self.refused: list[TransportRefused] = []
-        self.moved = self._recovered()
+        self.moved = recover(source, book, integration.key, log.warning)
         self.seen = watching.look(source, integration.source, self.wanted)
         self.foreign: set[str] = set()
         self.taken: set[str] = set()
@@ -103,19 +104,10 @@ class Taking:
         self.log.info("%s", collected)
         self.taken.add(entry.name)
 
-    def _recovered(self) -> list[tuple[Event, str]]:
-        """What an earlier run has moved; where the partner doesn't let us put things right, the others go on."""
-        try:
-            return recover(self.source, self.book, self.integration.key)
-        except TransportRefused as error:
-            self.log.warning("%s", error)
-            self.refused.append(error)
-            return []
-
     def _end_what_was_moved(self) -> None:
         """A run that was cut off after it had moved a file has said nothing yet, and may have left its marker."""
         for event, place in self.moved:
-            marker_of = self.integration.source.marker.format(name=event.data["name"])
+            marker_of = self.integration.source.marker.format(name=as_named(event.data["name"]))
             for marker in self.seen.strays:
                 if watching.composed(marker.name) == watching.composed(marker_of):
                     with suppress(Missing):

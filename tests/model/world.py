@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from slussen.delivery import Delivery, Outcome, Steps, deliver, drive
 from slussen.errors import NameTaken, TransportError, TransportRefused
-from slussen.ledger import Conflict, Event
+from slussen.ledger import Conflict, Event, written
 from slussen.transports import Exists, Missing
 
 NAME = "F"
@@ -47,7 +47,7 @@ class Book:
             before()
         if after is not None and after != max((e.seq for e in self.all if e.stream == stream), default=0):
             raise Conflict("something happened")
-        event = Event(len(self.all) + 1, self.at, stream, integration, kind, dict(data or {}))
+        event = Event(len(self.all) + 1, self.at, stream, integration, kind, _as_written(dict(data or {})))
         self.all.append(event)
         return event
 
@@ -60,6 +60,16 @@ class Book:
     def unarchived(self, integration: str) -> list[Event]:
         done = {e.data["noted"] for e in self.all if "noted" in e.data}
         return [e for e in self.kind("archiving", integration=integration) if e.seq not in done]
+
+    def moves_to(self, place: str) -> list[Event]:
+        return [e for e in self.all if e.kind == "archiving" and e.data["place"] == written(place)]
+
+
+def _as_written(value: Any) -> Any:
+    """Names that are no UTF-8 as the ledger has them."""
+    if isinstance(value, dict):
+        return {key: _as_written(item) for key, item in value.items()}
+    return written(value) if isinstance(value, str) else value
 
 
 class Lost(TransportError):

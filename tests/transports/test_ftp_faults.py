@@ -16,7 +16,7 @@ import pytest
 from pyftpdlib.ioloop import IOLoop
 
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
-from slussen.archiving import archive
+from slussen.archiving import archive, archiving
 from slussen.errors import TransportError, TransportRefused
 from slussen.transports import Entry, Exists, Missing, ftp
 from slussen.transports.ftp import Ftp
@@ -377,6 +377,46 @@ def test_a_size_that_is_refused_hides_no_file(
         client.fetch("a.txt", sink := io.BytesIO())
         assert sink.getvalue() == CONTENT
         assert archive(client, client.stat("a.txt")) == "archive/a.txt"
+
+
+@pytest.mark.parametrize("reply", [HidesAllSizes.reply, "502 Not implemented."])
+def test_where_sizes_are_not_told_what_was_moved_by_mistake_is_put_back_all_the_same(
+    faulty: Callable[..., Ftp], tmp_path: Path, reply: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"first")
+    client = faulty(type("Hides", (HidesAllSizes,), {"reply": reply}))
+    with pytest.raises(TransportError, match="has taken the name"):
+        for step in archiving(client, client.fetch("a.txt", io.BytesIO()), lambda _: None):
+            if step == "archive":
+                (tmp_path / "a.txt").write_bytes(b"the second")
+    assert (tmp_path / "a.txt").read_bytes() == b"the second"
+
+
+class AnyCase(Files):
+    """As Windows: a name is found whatever its case, and listed as it was made."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd in ("SIZE", "MLST", "MDTM", "RNTO"):
+            path = Path(self.fs.root, arg.lstrip("/"))
+            alike = [f for f in path.parent.glob("*") if f.name.lower() == path.name.lower()]
+            if alike and cmd == "RNTO":
+                self.respond("550 The file exists.")
+                return
+            arg = f"/{alike[0].relative_to(self.fs.root)}" if alike else arg
+        super().pre_process_command(line, cmd, arg)
+
+
+def test_where_a_name_is_found_in_any_case_another_place_is_looked_for(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    client, notes = faulty(AnyCase), list[str]()
+    for name in ("export.txt", "EXPORT.TXT"):
+        (tmp_path / name).write_bytes(name.encode())
+        for _ in archiving(client, client.fetch(name, io.BytesIO()), notes.append):
+            assert len(notes) < 5
+    assert {f.name: f.read_bytes() for f in (tmp_path / "archive").iterdir()} == {
+        "export.txt": b"export.txt", "EXPORT.TXT.2": b"EXPORT.TXT",
+    }  # fmt: skip
 
 
 class OnlyNames(NoListings):

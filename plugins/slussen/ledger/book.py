@@ -79,7 +79,7 @@ class Ledger:
         """
         identity = uuid4()
         body = json.dumps(data or {}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        body = SURROGATE.sub(lambda letter: f"\\\\x{ord(letter[0]) & 0xFF:02x}", body)
+        body = SURROGATE.sub(lambda letter: f"\\{_byte(letter)}", body)
         for pause in (*PAUSES, None):
             try:
                 row = self._append(identity, stream, integration, kind, body, after)
@@ -118,6 +118,10 @@ class Ledger:
         """Moves to a source's archive that were noted and not said to be done: a run was cut off, or is just there."""
         with self._connection() as connection:
             return [_event(row) for row in connection.execute(UNARCHIVED, {"integration": integration})]
+
+    def moves_to(self, place: str) -> list[Event]:
+        """Moves that were noted to a place in an archive, by whichever integration."""
+        return list(self._read("kind = 'archiving' and data ->> 'place' = %s", written(place)))
 
     def interchanges(
         self, integration: str = "", *, limit: int | None = None, before: int | None = None
@@ -197,6 +201,15 @@ class Ledger:
     def _connection(self) -> Iterator[Connection]:
         with connect(self._dsn) as connection, redacted("reading the ledger"):
             yield connection
+
+
+def _byte(letter: re.Match[str]) -> str:
+    return f"\\x{ord(letter[0]) & 0xFF:02x}"
+
+
+def written(name: str) -> str:
+    """A file's name as the ledger has it."""
+    return SURROGATE.sub(_byte, name)
 
 
 def as_named(text: str) -> str:

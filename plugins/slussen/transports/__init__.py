@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import BinaryIO, Literal, Protocol, Self
@@ -72,8 +72,8 @@ class Source(Protocol):
         """
         ...
 
-    def shelf(self, name: str) -> str:
-        """A place in the archive at the source that is free for a file of this name.
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
+        """A place in the archive at the source that is free for a file of this name, none of those found taken.
 
         Empty where files are messages: they are known by more than their names, and archived where they should be.
         """
@@ -91,6 +91,10 @@ class Source(Protocol):
 
     def shelved(self, place: str) -> Entry | None:
         """What stands at a place in the archive."""
+        ...
+
+    def shelved_digest(self, place: str) -> str:
+        """The SHA-256 of what stands at a place in the archive. Raises Missing."""
         ...
 
     def put_back(self, place: str, name: str) -> None:
@@ -179,11 +183,14 @@ class Notice:
 class ByMessage:
     """What a source of messages says of its archive: a message goes where it should, and is never mistaken."""
 
-    def shelf(self, name: str) -> str:
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
         return ""
 
     def shelved(self, place: str) -> Entry | None:
         return None
+
+    def shelved_digest(self, place: str) -> str:
+        raise Missing(f"{place}: a message is known by its id")
 
     def put_back(self, place: str, name: str) -> None:
         raise Missing(f"{name}: a message that was archived stays there")

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -155,9 +155,10 @@ class Directory:
             os.unlink(self._wire(plain(name)), dir_fd=self._folder)
             os.fsync(self._folder)
 
-    def shelf(self, name: str) -> str:
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
         with _said(f"archiving {name}"), self._archive() as folder:
-            return f"{ARCHIVE}/{next(v for v in versions(plain(name)) if not self._is_in(folder, v))}"
+            free = (v for v in versions(plain(name)) if f"{ARCHIVE}/{v}" not in taken and not self._is_in(folder, v))
+            return f"{ARCHIVE}/{next(free)}"
 
     def archive(self, seen: Entry, place: str) -> str:
         with _said(f"archiving {seen.name}"), self._archive() as folder:
@@ -169,6 +170,10 @@ class Directory:
     def shelved(self, place: str) -> Entry | None:
         with _said(f"looking for {place}"), self._archive() as folder:
             return self._entry(_shelved(place), folder)
+
+    def shelved_digest(self, place: str) -> str:
+        with _said(f"reading {place}"), self._archive() as folder, self._open(_shelved(place), folder) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def put_back(self, place: str, name: str) -> None:
         with _said(f"putting {place} back"), self._archive() as folder:
@@ -212,11 +217,12 @@ class Directory:
         self.close()
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[BufferedReader]:
+    def _open(self, name: str, folder: int | None = None) -> Iterator[BufferedReader]:
         if not is_plain(name):
             raise unusable(name)
         # Not following links, and not waiting for the writer of a named pipe.
-        descriptor = os.open(self._wire(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self._wire(name), flags, dir_fd=self._folder if folder is None else folder)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise TransportRefused(f"{name} is no regular file")

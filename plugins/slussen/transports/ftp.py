@@ -14,7 +14,7 @@ import hashlib
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
@@ -206,7 +206,8 @@ class Ftp(Remote):
                 return None
             if code(error) in (ABSENT, *UNKNOWN):
                 folder = path.rpartition("/")[0]
-                return next((e for e in self._read_listing(folder=folder) if e.name == name), None)
+                listed = (e for e in self._read_listing(folder=folder) if e.name == name.rpartition("/")[2])
+                return next((Entry(name, e.size, e.modified) for e in listed), None)
             raise
         return Entry(name, size, self._modified(path))
 
@@ -322,7 +323,7 @@ class Ftp(Remote):
                     case "MLST":
                         self._ftp.sendcmd(f"MLST {path}")
                         return True
-                    case "NLST" if path in self._lines(path):
+                    case "NLST" if path.rpartition("/")[2] in self._lines(path):
                         return True
             except (ftplib.error_perm, ftplib.error_temp) as error:
                 if says_none(error, path):
@@ -332,16 +333,17 @@ class Ftp(Remote):
         return self._look_in_folder(path)
 
     def _look_in_folder(self, path: str) -> bool | None:
-        hidden = path.startswith(".")
+        folder, _, name = path.rpartition("/")
+        hidden = name.startswith(".")
         try:
-            names = self._lines("-a" if hidden else "")
+            names = self._lines(" ".join(filter(None, ("-a" if hidden else "", folder))))
         except ftplib.error_perm as error:
             return False if not hidden and says_none(error, path) else None
         except ftplib.error_temp as error:
             if not says_none(error, path):
                 raise
             return None if hidden else False
-        if path in names:
+        if name in names:
             return True
         return None if hidden and not any(name.startswith(".") for name in names) else False
 
@@ -433,13 +435,14 @@ class Ftp(Remote):
                 if code(error) != ABSENT or self._there(path):
                     raise
 
-    def shelf(self, name: str) -> str:
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
         path = self._path(name)
         with self._said(f"archiving {name}"):
             with suppress(ftplib.error_perm):  # it is there; if it can't be made, the rename says so
                 self._ftp.mkd(ARCHIVE)
-            taken = set(self._names(ARCHIVE))
-            return self._unwire(f"{ARCHIVE}/{next(v for v in versions(path) if v not in taken)}")
+            listed = set(self._names(ARCHIVE))
+            places = (self._unwire(f"{ARCHIVE}/{v}") for v in versions(path) if v not in listed)
+            return next(place for place in places if place not in taken)
 
     def archive(self, seen: Entry, place: str) -> str:
         """A collector at the same moment could take the free place first: the folder is one collector's."""
@@ -453,6 +456,11 @@ class Ftp(Remote):
     def shelved(self, place: str) -> Entry | None:
         with self._said(f"looking for {place}"):
             return self._entry(place, self._shelved(place))
+
+    def shelved_digest(self, place: str) -> str:
+        path = self._shelved(place)
+        with self._said(f"reading {place}", path):
+            return self._told_digest(path) or self._read_digest(path)
 
     def put_back(self, place: str, name: str) -> None:
         path, target, doing = self._shelved(place), self._path(name), f"putting {place} back"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, BinaryIO, cast
@@ -131,15 +132,15 @@ class Mvs(Ftp):
                 if relative is None or int(relative[2]) < 1:
                     raise
 
-    def shelf(self, name: str) -> str:
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
         """``<name>.A0000001`` and on: the server itself refuses a name that is taken."""
         actual = self._actual(name)
         library, member = _parts(actual)
         base = _base(actual, actual)
         with self._said(f"archiving {name}"):
             listed = self._names(f"'{library}(A*)'" if member else f"'{base}.A*'")
-        taken = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in listed)
-        number = max((int(m[1]) for m in taken if m), default=0) + 1
+        names = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in (*listed, *taken))
+        number = max((int(m[1]) for m in names if m), default=0) + 1
         return f"{library}(A{number:07d})" if member else f"{base}.A{number:07d}"
 
     def archive(self, seen: Entry, place: str) -> str:
@@ -148,6 +149,9 @@ class Mvs(Ftp):
 
     def shelved(self, place: str) -> Entry | None:
         return self.stat(place)
+
+    def shelved_digest(self, place: str) -> str:
+        return self.digest(place)
 
     def put_back(self, place: str, name: str) -> None:
         self.rename(place, name, replace=False)

@@ -20,7 +20,7 @@ import logging
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -276,17 +276,18 @@ class Sftp(Remote):
                 if self._attributes(path) is not None:
                     raise
 
-    def shelf(self, name: str) -> str:
+    def shelf(self, name: str, taken: Collection[str] = ()) -> str:
         from slussen.transports.sftp_client import Status
 
         folder = self._folder + ARCHIVE
         with self._said(f"archiving {name}"):
             with suppress(Status):  # it is there; if it can't be made, the rename says so
                 self._client.make_folder(self._bytes(folder))
-            if self._attributes(self._bytes(f"{folder}/{plain(name)}")) is None:
+            if not taken and self._attributes(self._bytes(f"{folder}/{plain(name)}")) is None:
                 return f"{ARCHIVE}/{name}"
-            taken = {raw for raw, _ in self._client.names(self._bytes(folder))}
-            return f"{ARCHIVE}/{next(v for v in versions(name) if self._bytes(v) not in taken)}"
+            listed = {raw for raw, _ in self._client.names(self._bytes(folder))}
+            free = (v for v in versions(name) if f"{ARCHIVE}/{v}" not in taken and self._bytes(v) not in listed)
+            return f"{ARCHIVE}/{next(free)}"
 
     def archive(self, seen: Entry, place: str) -> str:
         self._move(f"archiving {seen.name}", self._path(seen.name), self._shelved(place))
@@ -295,6 +296,11 @@ class Sftp(Remote):
     def shelved(self, place: str) -> Entry | None:
         with self._said(f"looking for {place}"):
             return self._entry(place, self._shelved(place))
+
+    def shelved_digest(self, place: str) -> str:
+        path = self._shelved(place)
+        with self._said(f"reading {place}", path):
+            return self._read_digest(path)
 
     def put_back(self, place: str, name: str) -> None:
         self._move(f"putting {place} back", self._shelved(place), self._path(name))
