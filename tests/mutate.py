@@ -140,10 +140,10 @@ class _Mistakes(ast.NodeTransformer):
         return node
 
 
-def places() -> list[Mutant]:
+def places(right: Path) -> list[Mutant]:
     """Every mistake that can be made."""
     found = []
-    for file in sorted((ROOT / RECORDS).glob("*.py")):
+    for file in sorted((right / RECORDS).glob("*.py")):
         if file.name in SKIPPED:
             continue
         text = file.read_text(encoding="utf-8")
@@ -163,12 +163,13 @@ def copied() -> Path:
     return home
 
 
-@dataclass
+@dataclass(eq=False)
 class Watched:
     """A run without mistakes, as a plugin of pytest's: what each test takes, and by which lines it comes."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by file and line: tests, or files of them
+    function: str = ""
 
     def pytest_sessionstart(self) -> None:
         from coverage import Coverage
@@ -183,9 +184,12 @@ class Watched:
         items[:] = [i for i in items if "postgres" not in i.fixturenames]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        for name, module in list(sys.modules.items()):  # what one test found out the next ones need too
-            for function in vars(module).values() if name.startswith("slussen.") else ():
-                getattr(function, "cache_clear", int)()
+        function = nodeid.split("[")[0]
+        if function != self.function:  # what one test has found out others need too
+            self.function = function
+            for name, module in list(sys.modules.items()):
+                for value in vars(module).values() if name.startswith("slussen.") else ():
+                    getattr(value, "cache_clear", int)()
         self.coverage.switch_context(nodeid)
         self.seconds[nodeid] = monotonic()
 
@@ -240,14 +244,16 @@ def started(home: Path, plugin: Watched | Ordered) -> int:
         settings.register_profile("mutants", database=None, phases=[Phase.explicit, Phase.generate])
         settings.load_profile("mutants")
         files = plugin.files if isinstance(plugin, Ordered) else TESTS
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={home}/tmp/pytest", *files], [plugin])
+        # (To explain how two long values differ takes minutes.)
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", f"--basetemp={home}/tmp/pytest"]
+        status = pytest.main([*arguments, *files], [plugin])
     finally:
         os._exit(status)
 
 
-def mistaken(mutant: Mutant, home: Path) -> None:
-    """Make the mistake in the copy, where no mistake is."""
-    text = (ROOT / mutant.file).read_text(encoding="utf-8")
+def mistaken(mutant: Mutant, right: Path, home: Path) -> None:
+    """Make the mistake in the copy."""
+    text = (right / mutant.file).read_text(encoding="utf-8")
     tree = _Mistakes(text, mutant.which).visit(ast.parse(text))
     file = home / mutant.file
     file.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding="utf-8")
@@ -267,18 +273,18 @@ def watched(home: Path) -> Watched:
     return Watched(*json.loads((home / "watched.json").read_text(encoding="utf-8")))
 
 
-def tried(mutants: list[Mutant], homes: list[Path], known: Watched) -> Iterator[tuple[Mutant, str]]:
+def tried(mutants: list[Mutant], right: Path, homes: list[Path], known: Watched) -> Iterator[tuple[Mutant, str]]:
     """Each mutant and what became of it: ``.`` killed, ``T`` hung, ``S`` survived."""
     free, running = list(homes), dict[int, tuple[Mutant, Path]]()
     waiting = mutants[::-1]
     while waiting or running:
         while waiting and free:
             mutant, home = waiting.pop(), free.pop()
-            mistaken(mutant, home)
+            mistaken(mutant, right, home)
             running[started(home, Ordered(known, mutant))] = mutant, home
         pid, status = os.wait()
         mutant, home = running.pop(pid)
-        shutil.copy(ROOT / mutant.file, home / mutant.file)
+        shutil.copy(right / mutant.file, home / mutant.file)
         free.append(home)
         yield mutant, "S" if status == 0 else "T" if os.WTERMSIG(status) == signal.SIGALRM else "."
 
@@ -292,24 +298,23 @@ def main() -> None:
     import numpy, psycopg, pyarrow.compute, pydantic, yaml  # noqa: E401, F401, I001 (once, for all the processes)
     import hypothesis, pytest  # noqa: E401, F401
 
-    every = places()
-    chosen = Random(options.seed).sample(every, min(options.sample or len(every), len(every)))
-    first = copied()
-    known = watched(first)
-    homes = [
-        first,
-        *(Path(shutil.copytree(first, f"{first}-{n}", copy_function=shutil.copy2)) for n in range(1, options.jobs)),
-    ]
+    right = copied()
+    homes = [Path(f"{right}-{n}") for n in range(options.jobs)]
     try:
+        every = places(right)
+        chosen = Random(options.seed).sample(every, min(options.sample or len(every), len(every)))
+        known = watched(right)
+        for home in homes:
+            shutil.copytree(right, home)
         unhurt = Mutant(chosen[0].file, -1, 0, "nothing", ())
-        if [end for _, end in tried([unhurt], homes, known)] != ["S"]:
+        if [end for _, end in tried([unhurt], right, homes, known)] != ["S"]:
             sys.exit((homes[-1] / "output.txt").read_text(encoding="utf-8"))
         ends = {}
-        for mutant, end in tried(chosen, homes, known):
+        for mutant, end in tried(chosen, right, homes, known):
             ends[mutant] = end
             print(end, end="", flush=True)
     finally:
-        for home in homes:
+        for home in (right, *homes):
             shutil.rmtree(home, ignore_errors=True)
     survivors, n = [m for m, end in ends.items() if end == "S"], len(chosen)
     hung = sum(end == "T" for end in ends.values())

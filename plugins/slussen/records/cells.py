@@ -64,7 +64,7 @@ def read_text(
     """A column of plain bytes, already trimmed, as text, digits or booleans; ``codes`` as these are when trimmed."""
     offsets, flat = offsets_of(column), flat_of(column)
     faults: list[Fault] = []
-    lowest, highest = (int(flat.min(initial=BLANK)), int(flat.max(initial=0))) if not printable else (BLANK, 0)
+    lowest, highest = (BLANK, BLANK) if printable or not len(flat) else (int(flat.min()), int(flat.max()))
     if page.wide:
         column = _utf8(column, flat, offsets, faults)
     elif highest >= 0x80:

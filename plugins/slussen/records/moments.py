@@ -147,6 +147,6 @@ def _days(f: FieldSpec, part: dict[str, NDArray[np.int32]]) -> tuple[NDArray[np.
     right: Bools = day.view(np.uint32) < lengths[index]
     if not whole:
         right &= sound
-    if year.size and year.min() < 1:
-        right &= year >= 1
+    if not year.all():
+        right &= year != 0
     return starts[index] + day, right

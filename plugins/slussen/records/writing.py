@@ -231,7 +231,7 @@ def _whole_letters(flat: Bytes, starts: NDArray[np.int32], kept: NDArray[np.int3
 def whole(f: FieldSpec, column: pa.Array) -> tuple[Ints, list[Fault]]:
     """A column of numbers as integers of the field's smallest unit, and those that are no such numbers."""
     if f.type == "integer":
-        return column.cast(pa.int64()).to_numpy(zero_copy_only=False), []
+        return column.cast(pa.int64()).to_numpy(), []
     if column.type == pa.decimal128(LONGEST, f.decimals):
         return unscaled(column), []
     try:
@@ -398,7 +398,7 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
 def _counted(column: pa.Array, kind: pa.DataType, number: pa.DataType) -> Ints:
     """Days or seconds, nothing as 0."""
     counted = column.cast(kind).cast(number)
-    found: NDArray[Any] = (counted.fill_null(0) if counted.null_count else counted).to_numpy(zero_copy_only=False)
+    found: NDArray[Any] = (counted.fill_null(0) if counted.null_count else counted).to_numpy()
     return found.astype(np.int64)
 
 
