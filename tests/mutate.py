@@ -33,7 +33,7 @@ SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one th
 TESTS = [  # those that need no database
     f"tests/test_{name}.py"
     for name in (
-        "binary_copy", "broken", "delimited", "fields", "files", "layouts", "oncall", "posts", "records",
+        "binary_copy", "broken", "delimited", "fields", "files", "forms", "identities", "layouts", "oncall", "posts", "records",
         "relays", "tools", "traps", "writing", "xml_text", "zips",
     )
 ]  # fmt: skip

@@ -98,6 +98,34 @@ def test_a_broken_file_is_located_in_whatever_blocks_it_comes(
     assert len(rows) >= min(18, data.count(b"\n") - 2)
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize("byte", [0x00, 0x07, 0x81])
+def test_what_is_no_letter_is_found_in_every_place_where_a_record_has_nothing_to_say(
+    byte: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slussen.records import frames
+
+    monkeypatch.setattr(frames, "BLOCK", size)
+    layout = formats.make(
+        length=12,
+        records={"a": {"when": {"k": "A"}}, "b": {"when": {"k": "B"}}},
+        fields={
+            "f1": [1, 2, "filler"], "k": [3, 1, "text"], "f2": [4, 3, "filler"], "f3": [7, 2, "filler"],
+            "v": [9, 2, "text"], "f4": [11, 2, "filler"],
+        },
+    )  # fmt: skip
+    owner = {**dict.fromkeys((0, 1), "f1"), **dict.fromkeys((3, 4, 5), "f2"), **dict.fromkeys((6, 7), "f3"),
+             **dict.fromkeys((10, 11), "f4")}  # fmt: skip
+    lines = [b"  A     x   \n", b"..B.....y ..\n", b"  A     z   \n"]
+    for record in range(3):
+        for place, name in owner.items():
+            data = at(b"".join(lines), record * 13 + place, bytes([byte]))
+            rows, findings, _ = formats.parse(layout, data, "cp1252")
+            told = [(f.rule, f.record, f.field, f.column) for f in findings if f.rule != "wrong_encoding"]
+            assert told == [("undefined_byte" if byte == 0x81 else "control_character", record + 1, name, place + 1)]
+            assert [r["v"] for r in rows] == ["x", "y", "z"]
+
+
 def test_all_of_a_files_errors_are_found_and_only_so_many_are_kept() -> None:
     data = bytearray(a02(200))
     for record in range(1, 200):

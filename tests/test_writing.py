@@ -152,6 +152,27 @@ def test_a_sign_where_the_layout_has_it() -> None:
         assert (one(line, -12)[0], one(line, 12)[0]) == (minus, plus), rules
 
 
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize("encoding", ["iso8859-1", "utf-8"])
+def test_a_control_character_is_refused_at_its_place_and_every_letter_is_written(kind: str, encoding: str) -> None:
+    layout = formats.make(kind=kind, fields={"a": [1, 8, "text"], "f": [9 if kind == "fixed" else 2, 8, "text"]},
+                          **({"length": 16} if kind == "fixed" else {"separator": ";"}))  # fmt: skip
+    for point in range(0x100):
+        text = f"ab{chr(point)}c"
+        data, refused = formats.render(layout, [{"record_type": "r", "a": "x", "f": text}], encoding)
+        if point < 0x20 or 0x7F <= point < 0xA0:
+            if kind == "delimited" and text == "ab\nc":
+                continue  # in quotes it may be
+            assert [(f.rule, f.record, f.field) for f in refused] == [("control_character", 1, "f")], hex(point)
+            assert kind == "delimited" or [f.column for f in refused] == [11]
+        else:
+            assert not refused, hex(point)
+            assert (
+                kind == "delimited"
+                or data.decode(encoding) == "x       " + text.ljust(8 - (encoding == "utf-8" and point > 127)) + "\n"
+            )
+
+
 # --- what is written is read as what it was
 
 
