@@ -33,10 +33,11 @@ SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one th
 TESTS = [  # those that need no database
     f"tests/test_{name}.py"
     for name in (
-        "binary_copy", "broken", "delimited", "fields", "files", "forms", "identities", "layouts", "oncall", "posts", "records",
-        "relays", "tools", "traps", "writing", "xml_text", "zips",
+        "binary_copy", "broken", "delimited", "fields", "files", "forms", "identities", "layouts", "oncall", "posts",
+        "records", "relays", "tools", "traps", "writing", "xml_text", "zips",
     )
 ]  # fmt: skip
+FEW = 40  # of so few tests that come by a statement others may have what it found out: all are tried
 MEMORY = 8 << 30  # bytes: more is a mistake that is noticed
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -169,7 +170,7 @@ class Watched:
 
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by file and line: tests, or files of them
-    function: str = ""
+    file: str = ""
 
     def pytest_sessionstart(self) -> None:
         from coverage import Coverage
@@ -184,9 +185,9 @@ class Watched:
         items[:] = [i for i in items if "postgres" not in i.fixturenames]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        function = nodeid.split("[")[0]
-        if function != self.function:  # what one test has found out others need too
-            self.function = function
+        file = nodeid.split("::")[0]
+        if file != self.file:  # what one file's tests have found out others need too
+            self.file = file
             for name, module in list(sys.modules.items()):
                 for value in vars(module).values() if name.startswith("slussen.") else ():
                     getattr(value, "cache_clear", int)()
@@ -210,15 +211,16 @@ class Ordered:
     def __init__(self, watched: Watched, mutant: Mutant) -> None:
         by_line = watched.lines.get(mutant.file.name, {})
         near = {test for line in mutant.lines for test in by_line.get(str(line), [])}
-        near = {test for test in watched.seconds if {test, test.split("::")[0]} & near} or {*watched.seconds}
-        self.seconds = {test: watched.seconds[test] for test in near}
-        self.files = sorted({test.split("::")[0] for test in near})
+        near = {test for test in watched.seconds if {test, test.split("::")[0]} & near}
+        tests = near if len(near) >= FEW else {*watched.seconds}
+        self.seconds = {test: (test not in near, watched.seconds[test]) for test in tests}
+        self.files = sorted({test.split("::")[0] for test in tests})
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         items[:] = sorted((i for i in items if i.nodeid in self.seconds), key=lambda i: self.seconds[i.nodeid])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 60 + 20 * self.seconds[nodeid])  # and the alarm is the end
+        signal.setitimer(signal.ITIMER_REAL, 60 + 20 * self.seconds[nodeid][1])  # and the alarm is the end
 
 
 def started(home: Path, plugin: Watched | Ordered) -> int:
@@ -230,7 +232,8 @@ def started(home: Path, plugin: Watched | Ordered) -> int:
         os.setsid()
         os.chdir(home)
         (home / "tmp").mkdir(exist_ok=True)
-        os.environ |= {"FIELDS_EACH": "150", "PYTHONPATH": f"{home}/plugins:{home}", "TMPDIR": f"{home}/tmp"}
+        each = "150" if isinstance(plugin, Ordered) else "50"
+        os.environ |= {"FIELDS_EACH": each, "PYTHONPATH": f"{home}/plugins:{home}", "TMPDIR": f"{home}/tmp"}
         tempfile.tempdir = None
         sys.path[:] = [f"{home}/plugins", str(home), *(p for p in sys.path if Path(p).resolve() != ROOT)]
         sys.dont_write_bytecode = isinstance(plugin, Ordered)
