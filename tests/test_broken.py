@@ -213,6 +213,46 @@ def test_a_wrong_rdw_is_located(data: bytes, rule: str, record: int) -> None:
     assert [(f.rule, f.record) for f in findings] == [(rule, record)]
 
 
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+@pytest.mark.parametrize("frame", ["rdw", "vb"])
+def test_records_that_say_their_lengths_are_found_however_they_are_blocked(
+    frame: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slussen.records import frames
+
+    monkeypatch.setattr(frames, "BLOCK", size)
+    layout = formats.make(length=4, records={
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "x": [2, 3, "text"]}},
+        "b": {"when": {"k": "B"}, "length": 2, "fields": {"k": [1, 1, "text"], "x": [2, 1, "text"]}},
+    })  # fmt: skip
+    random = Random(f"{frame} {size}")
+    for _ in range(30):
+        data, number = b"", 0
+        rows: list[tuple[int, int, str]] = []
+        wrong: list[tuple[str, int, int]] = []
+        for _ in range(random.randrange(1, 5)):
+            block = b""
+            for _ in range(random.randrange(1, 5)):
+                record = random.choice([b"Axyz", b"Bq", b"A", b"Axyzz", b""])
+                number += 1
+                start = len(data) + len(block) + (8 if frame == "vb" else 4)
+                if record in (b"Axyz", b"Bq"):
+                    rows.append((number, start, record[1:].decode()))
+                else:
+                    wrong.append(("record_length", number, start))
+                block += (len(record) + 4).to_bytes(2, "big") + b"\0\0" + record
+            data += ((len(block) + 4).to_bytes(2, "big") + b"\0\0" if frame == "vb" else b"") + block
+        for tail in (b"", b"\0\3\0\0", b"\0\x08\1\0", b"\0\x08\0\1", b"\0\x09"):
+            found, findings, _ = formats.parse(layout, data + tail, "iso8859-1", frame)
+            assert [(r["record_no"], r["byte_offset"], r["x"]) for r in found] == rows
+            ended = (
+                []
+                if not tail
+                else [("truncated_file" if len(tail) < 4 else "record_descriptor", number + 1, len(data))]
+            )
+            assert [(f.rule, f.record, f.offset) for f in findings] == wrong + ended
+
+
 def test_a_total_that_its_field_has_no_room_for_is_refused() -> None:
     layout = formats.make(length=6, records={
         "row": {"when": {"k": "R"}, "fields": {"k": [1, 1, "text"], "n": [2, 5, "integer"]}},

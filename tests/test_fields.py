@@ -226,6 +226,37 @@ def test_a_sign_alone_is_no_number(sign: str, text: str) -> None:
     assert ([x.rule for x in column.faults], column.values.null_count) == (["not_a_number"], 1)
 
 
+@pytest.mark.parametrize("sign", ["leading", "none"])
+def test_a_wrong_half_byte_is_found_in_its_byte(sign: str) -> None:
+    f = spec("integer", 3, usage="packed", sign=sign)
+    sound = "12345f"
+    for place in range(6):
+        for half in "0123456789abcdef":
+            data = bytes.fromhex(sound[:place] + half + sound[place + 1 :])
+            there = Cells.of((f,), np.frombuffer(bytes.fromhex(sound) + data, np.uint8).reshape(2, 3))
+            column = cells.read(there, codepage("cp278"), lambda _, data=data: data)
+            wanted, rules = reference.read(f, data, "cp278")
+            assert column.values.to_pylist() == [12345, wanted]
+            assert {(x.rule, *x.rows) for x in column.faults} == {(rule, 1) for rule in rules}
+            assert [x.within for x in column.faults if x.rule == "not_a_number"] == [[place // 2]] * (
+                "not_a_number" in rules
+            )
+
+
+def test_a_number_of_more_than_eighteen_digits_is_none_at_either_end() -> None:
+    for kind, sign in (("decimal", "leading"), ("integer", "none"), ("integer", "leading")):
+        f = spec(kind, 8, usage="binary", sign=sign)
+        top = 2**64 if sign == "none" else 2**63
+        numbers = [10**18 - 1, 10**18, 10**18 + 1, top - 1, 0, 1]
+        numbers += [] if sign == "none" else [-(10**18) + 1, -(10**18), -(10**18) - 1, -top, 1 - top, -1]
+        data = [n.to_bytes(8, "big", signed=sign != "none") for n in numbers]
+        there = Cells.of((f,), np.frombuffer(b"".join(data), np.uint8).reshape(-1, 8))
+        column = cells.read(there, codepage("cp278"), data.__getitem__)
+        assert column.values.to_pylist() == [reference.read(f, raw, "cp278")[0] for raw in data]
+        faults = {(x.rule, row) for x in column.faults for row in x.rows.tolist()}
+        assert faults == {(r, row) for row, raw in enumerate(data) for r in reference.read(f, raw, "cp278")[1]}
+
+
 def test_plain_bytes_are_a_translation_that_can_be_undone() -> None:
     for encoding in SINGLE:
         page = codepage(encoding)
