@@ -21,7 +21,7 @@ from slussen.records.detect import Sample
 from slussen.records.letters import Ints, Points
 from slussen.records.parallel import Hash
 
-CHUNK = 15 << 16  # at a whole megabyte the allocator fetches each chunk from the system anew: half as fast
+CHUNK = 15 << 16  # tuning: at a whole megabyte the allocator fetches each chunk anew: half as fast
 Chunk = bytes | bytearray
 ASK = "ask the sender which encoding the file is in"
 REPLACE = "declare a replacement for this endpoint, or have it changed at the source"

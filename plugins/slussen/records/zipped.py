@@ -32,7 +32,7 @@ NUMBER = re.compile(
 )
 LONGEST = 13  # bytes of a number
 CENTURIES = (b"18", b"19", b"20")
-BATCH = 20_000  # rows
+BATCH = 20_000  # tuning: rows
 
 
 class Numbers:
