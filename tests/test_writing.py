@@ -102,6 +102,21 @@ def test_a_moment_that_its_form_cannot_say_is_refused(kind: str, count: int) -> 
     assert [f.rule for f in findings] == ["not_a_date"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "count", "text"),
+    [("date", 2932896, b"99991231"), ("date", -719162, b"00010101"), ("time", 86399, b"235959"), ("time", 0, b"000000"),
+     ("timestamp", 2932897 * 86400 - 1, b"99991231235959"), ("timestamp", -719162 * 86400, b"00010101000000")],
+)  # fmt: skip
+def test_the_first_and_the_last_moment_of_a_form_are_written(kind: str, count: int, text: bytes) -> None:
+    arrow = {"date": pa.date32(), "time": pa.time32("s"), "timestamp": pa.timestamp("s")}[kind]
+    layout = formats.make(length=len(text), fields={"f": [1, len(text), kind, {"empty": "spaces"}]})
+    number = pa.array([count], pa.int64() if kind == "timestamp" else pa.int32())
+    batch = pa.RecordBatch.from_arrays([pa.array(["r"]), number.cast(arrow)], names=["record_type", "f"])
+    findings = Findings()
+    assert b"".join(Rendered([batch], layout, "iso8859-1", "lf", findings)) == text + b"\n"
+    assert not findings
+
+
 @pytest.mark.parametrize("encoding", ["iso8859-1", "cp278"])
 @pytest.mark.parametrize(
     "rules",
