@@ -180,7 +180,7 @@ def _packed(f: FieldSpec, cells: Bytes) -> Column:
 def _binary(f: FieldSpec, cells: Bytes) -> Column:
     """COMP: big-endian, in two's complement if it has a sign."""
     kind = f">{'u' if f.sign == 'none' else 'i'}{f.length}"
-    values = np.ascontiguousarray(cells).view(kind).reshape(-1)
+    values = np.ascontiguousarray(cells).view(kind).ravel()
     if f.type == "decimal" or f.sign == "none":
         large = (values > LARGEST) | (values < -LARGEST)
     else:

@@ -76,7 +76,7 @@ class Frames:
         while data:
             self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             whole = len(data) // stride * stride
-            cells = np.frombuffer(data, np.uint8, whole).reshape(-1, stride)
+            cells = np.frombuffer(data, np.uint8, whole).reshape(whole // stride, stride)
             if self.end and not self._sound(data, cells):
                 yield from self._lines(data)
                 return

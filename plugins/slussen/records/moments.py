@@ -48,7 +48,7 @@ def read_moment(f: FieldSpec, column: pa.Array) -> Column:
         if not len(rows):
             continue
         chosen = column.take(pa.array(rows)) if len(rows) < n else column
-        found = _exactly(f, form, flat_of(chosen).reshape(-1, len(form)))
+        found = _exactly(f, form, flat_of(chosen).reshape(len(chosen), len(form)))
         values[rows] = found.values.cast(_integer(f)).fill_null(0).to_numpy()
         valid[rows] = np.asarray(found.values.is_valid())
         for fault in found.faults:

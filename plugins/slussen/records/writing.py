@@ -376,7 +376,7 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
         and days.min() >= first
         and days.max() < last
     ):
-        return _dates(f.shape)[days - first].view(np.uint8).reshape(len(days), -1), faults
+        return _dates(f.shape)[days - first].view(np.uint8).reshape(len(days), len(f.shape)), faults
     cells = np.empty((len(column), len(f.shape)), np.uint8)
     for place, letter in forms.literals(f.shape):
         cells[:, place] = ord(letter)
@@ -422,7 +422,7 @@ def _dates(form: str) -> NDArray[Any]:
     parts = _parts(days, np.zeros(len(days), np.int64))
     for name, (start, end) in forms.parts(form).items():
         cells[:, start:end] = digits_of(parts[name], end - start)
-    return cells.view(f"V{len(form)}").reshape(-1)
+    return cells.view(f"V{len(form)}").ravel()
 
 
 def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
