@@ -227,16 +227,17 @@ def started(home: Path, plugin: Watched | Ordered) -> int:
     """The tests in a process of their own, that has what is heavy of others' already; its id."""
     if pid := os.fork():
         return pid
-    status = 1
+    status = 4  # as pytest says that it couldn't begin
     try:
         os.setsid()
         os.chdir(home)
         (home / "tmp").mkdir(exist_ok=True)
-        each = "150" if isinstance(plugin, Ordered) else "50"
-        os.environ |= {"FIELDS_EACH": each, "PYTHONPATH": f"{home}/plugins:{home}", "TMPDIR": f"{home}/tmp"}
+        os.environ |= {"PYTHONPATH": f"{home}/plugins:{home}", "TMPDIR": f"{home}/tmp", "FIELDS_EACH": "50"}
+        if isinstance(plugin, Ordered):
+            os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "FIELDS_EACH": "150"}
+            sys.dont_write_bytecode = True
         tempfile.tempdir = None
         sys.path[:] = [f"{home}/plugins", str(home), *(p for p in sys.path if Path(p).resolve() != ROOT)]
-        sys.dont_write_bytecode = isinstance(plugin, Ordered)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         quiet = os.open(home / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1)
@@ -277,7 +278,11 @@ def watched(home: Path) -> Watched:
 
 
 def tried(mutants: list[Mutant], right: Path, homes: list[Path], known: Watched) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant and what became of it: ``.`` killed, ``T`` hung, ``S`` survived."""
+    """Each mutant and what became of it: ``.`` killed, ``T`` hung, ``S`` survived.
+
+    Raises:
+        SystemExit: the tests couldn't begin, or there were none.
+    """
     free, running = list(homes), dict[int, tuple[Mutant, Path]]()
     waiting = mutants[::-1]
     while waiting or running:
@@ -287,6 +292,8 @@ def tried(mutants: list[Mutant], right: Path, homes: list[Path], known: Watched)
             running[started(home, Ordered(known, mutant))] = mutant, home
         pid, status = os.wait()
         mutant, home = running.pop(pid)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (4, 5):
+            sys.exit((home / "output.txt").read_text(encoding="utf-8"))
         shutil.copy(right / mutant.file, home / mutant.file)
         free.append(home)
         yield mutant, "S" if status == 0 else "T" if os.WTERMSIG(status) == signal.SIGALRM else "."
