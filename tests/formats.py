@@ -19,6 +19,7 @@ from slussen.records.layout import Layout
 from slussen.records.notation import FieldSpec, LayoutFile
 from slussen.records.parse import Parsed
 from slussen.records.render import Rendered
+from tests import places
 
 Row = dict[str, Any]
 
@@ -49,6 +50,7 @@ def parse(layout: Layout, data: bytes, encoding: str, frame: str = "lf") -> tupl
     findings = Findings()
     parsed = Parsed(io.BytesIO(data), layout, encoding, frame, findings)
     rows = [row for b in parsed for row in b.to_pylist()]
+    places.check(findings, data, layout, encoding, frame)
     return rows, findings, parsed
 
 

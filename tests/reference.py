@@ -190,8 +190,7 @@ def packed(f: FieldSpec, cell: bytes) -> tuple[Any, set[str]]:
 
 def binary(f: FieldSpec, cell: bytes) -> tuple[Any, set[str]]:
     value = int.from_bytes(cell, "big", signed=f.sign != "none")
-    limit = 10**18 if f.type == "decimal" or f.sign == "none" else 2**63
-    if not -limit <= value < limit:
+    if (f.type == "decimal" or f.sign == "none") and abs(value) >= 10**18:
         return None, {"overflow"}
     return (Decimal(value).scaleb(-f.decimals) if f.type == "decimal" else value), set()
 

@@ -98,6 +98,34 @@ def test_a_broken_file_is_located_in_whatever_blocks_it_comes(
     assert len(rows) >= min(18, data.count(b"\n") - 2)
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize("byte", [0x00, 0x07, 0x81])
+def test_what_is_no_letter_is_found_in_every_place_where_a_record_has_nothing_to_say(
+    byte: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slussen.records import frames
+
+    monkeypatch.setattr(frames, "BLOCK", size)
+    layout = formats.make(
+        length=12,
+        records={"a": {"when": {"k": "A"}}, "b": {"when": {"k": "B"}}},
+        fields={
+            "f1": [1, 2, "filler"], "k": [3, 1, "text"], "f2": [4, 3, "filler"], "f3": [7, 2, "filler"],
+            "v": [9, 2, "text"], "f4": [11, 2, "filler"],
+        },
+    )  # fmt: skip
+    owner = {**dict.fromkeys((0, 1), "f1"), **dict.fromkeys((3, 4, 5), "f2"), **dict.fromkeys((6, 7), "f3"),
+             **dict.fromkeys((10, 11), "f4")}  # fmt: skip
+    lines = [b"  A     x   \n", b"..B.....y ..\n", b"  A     z   \n"]
+    for record in range(3):
+        for place, name in owner.items():
+            data = at(b"".join(lines), record * 13 + place, bytes([byte]))
+            rows, findings, _ = formats.parse(layout, data, "cp1252")
+            told = [(f.rule, f.record, f.field, f.column) for f in findings if f.rule != "wrong_encoding"]
+            assert told == [("undefined_byte" if byte == 0x81 else "control_character", record + 1, name, place + 1)]
+            assert [r["v"] for r in rows] == ["x", "y", "z"]
+
+
 def test_all_of_a_files_errors_are_found_and_only_so_many_are_kept() -> None:
     data = bytearray(a02(200))
     for record in range(1, 200):
@@ -183,6 +211,46 @@ def test_a_wrong_rdw_is_located(data: bytes, rule: str, record: int) -> None:
     layout = formats.make(length=4, fields={"t": [1, 4, "text"]})
     _, findings, _ = formats.parse(layout, data, "iso8859-1", "rdw")
     assert [(f.rule, f.record) for f in findings] == [(rule, record)]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+@pytest.mark.parametrize("frame", ["rdw", "vb"])
+def test_records_that_say_their_lengths_are_found_however_they_are_blocked(
+    frame: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slussen.records import frames
+
+    monkeypatch.setattr(frames, "BLOCK", size)
+    layout = formats.make(length=4, records={
+        "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "x": [2, 3, "text"]}},
+        "b": {"when": {"k": "B"}, "length": 2, "fields": {"k": [1, 1, "text"], "x": [2, 1, "text"]}},
+    })  # fmt: skip
+    random = Random(f"{frame} {size}")
+    for _ in range(30):
+        data, number = b"", 0
+        rows: list[tuple[int, int, str]] = []
+        wrong: list[tuple[str, int, int]] = []
+        for _ in range(random.randrange(1, 5)):
+            block = b""
+            for _ in range(random.randrange(1, 5)):
+                record = random.choice([b"Axyz", b"Bq", b"A", b"Axyzz", b""])
+                number += 1
+                start = len(data) + len(block) + (8 if frame == "vb" else 4)
+                if record in (b"Axyz", b"Bq"):
+                    rows.append((number, start, record[1:].decode()))
+                else:
+                    wrong.append(("record_length", number, start))
+                block += (len(record) + 4).to_bytes(2, "big") + b"\0\0" + record
+            data += ((len(block) + 4).to_bytes(2, "big") + b"\0\0" if frame == "vb" else b"") + block
+        for tail in (b"", b"\0\3\0\0", b"\0\x08\1\0", b"\0\x08\0\1", b"\0\x09"):
+            found, findings, _ = formats.parse(layout, data + tail, "iso8859-1", frame)
+            assert [(r["record_no"], r["byte_offset"], r["x"]) for r in found] == rows
+            ended = (
+                []
+                if not tail
+                else [("truncated_file" if len(tail) < 4 else "record_descriptor", number + 1, len(data))]
+            )
+            assert [(f.rule, f.record, f.offset) for f in findings] == wrong + ended
 
 
 def test_a_total_that_its_field_has_no_room_for_is_refused() -> None:

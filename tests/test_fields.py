@@ -226,6 +226,86 @@ def test_a_sign_alone_is_no_number(sign: str, text: str) -> None:
     assert ([x.rule for x in column.faults], column.values.null_count) == (["not_a_number"], 1)
 
 
+@pytest.mark.parametrize("sign", ["leading", "none"])
+def test_a_wrong_half_byte_is_found_in_its_byte(sign: str) -> None:
+    f = spec("integer", 3, usage="packed", sign=sign)
+    sound = "12345f"
+    for place in range(6):
+        for half in "0123456789abcdef":
+            data = bytes.fromhex(sound[:place] + half + sound[place + 1 :])
+            there = Cells.of((f,), np.frombuffer(bytes.fromhex(sound) + data, np.uint8).reshape(2, 3))
+            column = cells.read(there, codepage("cp278"), lambda _, data=data: data)
+            wanted, rules = reference.read(f, data, "cp278")
+            assert column.values.to_pylist() == [12345, wanted]
+            assert {(x.rule, *x.rows) for x in column.faults} == {(rule, 1) for rule in rules}
+            assert [x.within for x in column.faults if x.rule == "not_a_number"] == [[place // 2]] * (
+                "not_a_number" in rules
+            )
+
+
+def test_a_number_of_more_than_eighteen_digits_is_none_at_either_end() -> None:
+    for kind, sign in (("decimal", "leading"), ("integer", "none"), ("integer", "leading")):
+        f = spec(kind, 8, usage="binary", sign=sign)
+        top = 2**64 if sign == "none" else 2**63
+        numbers = [10**18 - 1, 10**18, 10**18 + 1, top - 1, 0, 1]
+        numbers += [] if sign == "none" else [-(10**18) + 1, -(10**18), -(10**18) - 1, -top, 1 - top, -1]
+        data = [n.to_bytes(8, "big", signed=sign != "none") for n in numbers]
+        there = Cells.of((f,), np.frombuffer(b"".join(data), np.uint8).reshape(-1, 8))
+        column = cells.read(there, codepage("cp278"), data.__getitem__)
+        assert column.values.to_pylist() == [reference.read(f, raw, "cp278")[0] for raw in data]
+        faults = {(x.rule, row) for x in column.faults for row in x.rows.tolist()}
+        assert faults == {(r, row) for row, raw in enumerate(data) for r in reference.read(f, raw, "cp278")[1]}
+
+
+YEARS = ("0000", "0001", "1899", "1900", "1949", "1950", "2000", "2023", "2024", "2049", "2050", "2100", "9999")
+DAYS = [f"{m:02}{d:02}" for m in range(15) for d in (0, 1, 28, 29, 30, 31, 32, 99)]
+CLOCK = [f"{h}{m}{s}" for h in ("00", "09", "23", "24", "60") for m in ("00", "59", "60") for s in ("00", "59", "60")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "texts"),
+    [
+        ("date", "YYYYMMDD", [y + d for y in YEARS for d in DAYS]),
+        ("date", "YYMMDD", [f"{y:02}{d}" for y in range(100) for d in ("0229", "1231", "0100")]),
+        ("date", "YYYYDDD", [f"{y}{d:03}" for y in YEARS for d in (0, 1, 59, 60, 365, 366, 367, 999)]),
+        (
+            "date",
+            "YYYY-MM-DD",
+            [f"{y}{a}{m}{b}31" for y in YEARS for m in ("01", "02") for a in "-./ 0" for b in "-/:"],
+        ),
+        ("time", "hhmmss", CLOCK),
+        ("time", "hhmm", [c[:4] for c in CLOCK]),
+        ("time", "hh:mm:ss", [f"{c[:2]}{a}{c[2:4]}{b}{c[4:]}" for c in CLOCK for a in ":;" for b in ":9"]),
+        ("timestamp", "YYYYMMDDhhmmss", [y + d + c for y in YEARS[4:7] for d in DAYS[::7] for c in CLOCK]),
+    ],
+)
+def test_dates_and_times_at_their_limits_are_read_and_written_as_the_reference_has_them(
+    kind: str, form: str, texts: list[str]
+) -> None:
+    for century in (50, 99) if "YYYY" not in form and "YY" in form else (50,):
+        f = spec(kind, len(form), form=form, century=century)
+        block = np.frombuffer("".join(texts).encode(), np.uint8).reshape(len(texts), -1)
+        column = cells.read(Cells.of((f,), block), codepage("iso8859-1"), lambda row: texts[row].encode())
+        wanted = [reference.read(f, text.encode(), "iso8859-1") for text in texts]
+        assert column.values.to_pylist() == [v for v, _ in wanted]
+        wrong = [row for fault in column.faults for row in fault.rows.tolist()]
+        assert sorted(wrong) == [row for row, (_, rules) in enumerate(wanted) if rules]
+        there = [(v, text) for (v, _), text in zip(wanted, texts, strict=True) if v is not None]
+        back = writing.write((f,), pa.array([v for v, _ in there], arrow_type(f)), codepage("iso8859-1"), {})
+        assert (back.cells[0].tobytes().decode(), back.faults) == ("".join(text for _, text in there), [])
+
+
+def test_a_year_of_two_digits_is_written_only_if_it_is_read_as_the_same() -> None:
+    for century in (0, 50, 99):
+        f = spec("date", 6, century=century)
+        days = [dt.date(year, month, 28) for year in range(1850, 2151) for month in (1, 12)]
+        made = writing.write((f,), pa.array(days), codepage("iso8859-1"), {})
+        refused = {row for fault in made.faults for row in fault.rows.tolist()}
+        assert [row for row, day in enumerate(days) if row not in refused] == [
+            row for row, day in enumerate(days) if 1900 + century <= day.year < 2000 + century
+        ]
+
+
 def test_plain_bytes_are_a_translation_that_can_be_undone() -> None:
     for encoding in SINGLE:
         page = codepage(encoding)

@@ -308,6 +308,16 @@ def test_a_wrong_layout_is_refused_with_file_line_and_reason(
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize(("frame", "end"), [("fixed", 0), ("lf", 1), ("crlf", 2)])
+def test_a_place_in_a_file_is_a_record_a_column_and_a_field(formats: Path, frame: str, end: int) -> None:
+    layout = layouts.load("small")
+    names = ["number"] * 4 + ["name"] * 8 + [""] * end
+    wanted = [(record, column, name) for record in (1, 2, 3) for column, name in enumerate(names, 1)]
+    assert [layout.place(offset, frame) for offset in range(3 * (12 + end))] == wanted
+    for other in ("rdw", "vb"):
+        assert layout.place(5, other) == (None, None, "")
+
+
 DELIMITED = """format: parted
 title: Columns between semicolons
 version: 1

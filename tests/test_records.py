@@ -16,10 +16,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sandbox.identities import number
 from sandbox.population import BAD, Population, population_file
 from slussen.errors import CallError, Findings
-from slussen.records import identities
 from slussen.records import layout as layouts
 from slussen.records.codepages import NAMES, SINGLE, UNDEFINED, codepage
 from slussen.records.convert import Converted
@@ -94,25 +92,6 @@ def test_what_cannot_be_converted_is_located_across_chunks_and_never_replaced_in
 def test_an_unknown_encoding_is_the_callers_fault() -> None:
     with pytest.raises(CallError, match="cp278"):
         codepage("utf-7")
-
-
-# --- identities
-
-
-@given(st.lists(st.text("0123456789TJ", min_size=12, max_size=12), min_size=1), st.data())
-def test_a_personal_number_is_valid_when_the_slow_rule_says_so(wild: list[str], data: st.DataObject) -> None:
-    near = [
-        number(born, serial, coordination=coordination)
-        for born, serial, coordination in data.draw(
-            st.lists(
-                st.tuples(st.dates(dt.date(1800, 1, 1), dt.date(2199, 12, 31)), st.integers(0, 999), st.booleans())
-            )
-        )
-    ]
-    bent = [n[:-1] + str((int(n[-1]) + 1) % 10) for n in near]
-    every = wild + near + bent
-    matrix = np.frombuffer("".join(every).encode(), np.uint8).reshape(-1, 12)
-    assert identities.valid(matrix).tolist() == [reference.valid_number(n) for n in every]
 
 
 # --- fixed records

@@ -102,6 +102,21 @@ def test_a_moment_that_its_form_cannot_say_is_refused(kind: str, count: int) -> 
     assert [f.rule for f in findings] == ["not_a_date"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "count", "text"),
+    [("date", 2932896, b"99991231"), ("date", -719162, b"00010101"), ("time", 86399, b"235959"), ("time", 0, b"000000"),
+     ("timestamp", 2932897 * 86400 - 1, b"99991231235959"), ("timestamp", -719162 * 86400, b"00010101000000")],
+)  # fmt: skip
+def test_the_first_and_the_last_moment_of_a_form_are_written(kind: str, count: int, text: bytes) -> None:
+    arrow = {"date": pa.date32(), "time": pa.time32("s"), "timestamp": pa.timestamp("s")}[kind]
+    layout = formats.make(length=len(text), fields={"f": [1, len(text), kind, {"empty": "spaces"}]})
+    number = pa.array([count], pa.int64() if kind == "timestamp" else pa.int32())
+    batch = pa.RecordBatch.from_arrays([pa.array(["r"]), number.cast(arrow)], names=["record_type", "f"])
+    findings = Findings()
+    assert b"".join(Rendered([batch], layout, "iso8859-1", "lf", findings)) == text + b"\n"
+    assert not findings
+
+
 @pytest.mark.parametrize("encoding", ["iso8859-1", "cp278"])
 @pytest.mark.parametrize(
     "rules",
@@ -150,6 +165,27 @@ def test_a_sign_where_the_layout_has_it() -> None:
     ):
         line = [1, 5, "integer", rules]
         assert (one(line, -12)[0], one(line, 12)[0]) == (minus, plus), rules
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize("encoding", ["iso8859-1", "utf-8"])
+def test_a_control_character_is_refused_at_its_place_and_every_letter_is_written(kind: str, encoding: str) -> None:
+    layout = formats.make(kind=kind, fields={"a": [1, 8, "text"], "f": [9 if kind == "fixed" else 2, 8, "text"]},
+                          **({"length": 16} if kind == "fixed" else {"separator": ";"}))  # fmt: skip
+    for point in range(0x100):
+        text = f"ab{chr(point)}c"
+        data, refused = formats.render(layout, [{"record_type": "r", "a": "x", "f": text}], encoding)
+        if point < 0x20 or 0x7F <= point < 0xA0:
+            if kind == "delimited" and text == "ab\nc":
+                continue  # in quotes it may be
+            assert [(f.rule, f.record, f.field) for f in refused] == [("control_character", 1, "f")], hex(point)
+            assert kind == "delimited" or [f.column for f in refused] == [11]
+        else:
+            assert not refused, hex(point)
+            assert (
+                kind == "delimited"
+                or data.decode(encoding) == "x       " + text.ljust(8 - (encoding == "utf-8" and point > 127)) + "\n"
+            )
 
 
 # --- what is written is read as what it was

@@ -59,7 +59,7 @@ class Cells:
     @property
     def matrix(self) -> Bytes:
         """All cells as ``(fields x n, length)``, if they are equally long."""
-        return self.flat.reshape(-1, self.fields[0].length)
+        return self.flat.reshape(self.n * len(self.fields), self.fields[0].length)
 
     @property
     def column(self) -> pa.Array:

@@ -180,8 +180,10 @@ def _packed(f: FieldSpec, cells: Bytes) -> Column:
 def _binary(f: FieldSpec, cells: Bytes) -> Column:
     """COMP: big-endian, in two's complement if it has a sign."""
     kind = f">{'u' if f.sign == 'none' else 'i'}{f.length}"
-    values = np.ascontiguousarray(cells).view(kind).reshape(-1)
-    limit = LARGEST if f.type == "decimal" or f.sign == "none" else 2**63 - 1
-    large = (values > limit) if f.sign == "none" else ((values > limit) | (values < -limit - 1))
+    values = np.ascontiguousarray(cells).view(kind).ravel()
+    if f.type == "decimal" or f.sign == "none":
+        large = (values > LARGEST) | (values < -LARGEST)
+    else:
+        large = np.zeros(len(values), np.bool_)  # 64 bits are as many as its column has
     faults = [Fault("overflow", "the number has more than 18 digits", np.flatnonzero(large))] if large.any() else []
     return Column(_column(f, np.where(large, 0, values).astype(np.int64), ~large), None, faults)

@@ -54,7 +54,7 @@ class Bare:
     def _closely(self, f: FieldSpec, plain: Bytes, raw: Bytes, rows: Ints) -> list[Fault]:
         first, last = int(f.at) - 1, int(f.at) - 1 + f.length
         rows = rows[(plain[rows, first:last] != BLANK).any(axis=1)]
-        flat = np.ascontiguousarray(plain[rows, first:last]).reshape(-1)
+        flat = np.ascontiguousarray(plain[rows, first:last]).ravel()
         column: pa.Array = array(np.arange(0, len(flat) + 1, f.length, dtype=np.int32), flat)
         text = FieldSpec(name=f.name, at=f.at, length=f.length, type="text")
         faults = read_text(text, column, self.page, lambda row: raw[rows[row], first:last].tobytes()).faults

@@ -110,7 +110,7 @@ class _Rows:
             order[:, turn] = row * pieces + piece if piece >= 0 else row + n * (pieces + ~piece)
         for turn, missing in self.missing.items():
             order[missing, turn] = len(every) - 1
-        return flat_of(every.take(pa.array(order.reshape(-1)))).data
+        return flat_of(every.take(pa.array(order.ravel()))).data
 
 
 def _binary(offsets: NDArray[Any], data: NDArray[Any]) -> pa.Array:

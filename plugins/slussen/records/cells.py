@@ -64,7 +64,7 @@ def read_text(
     """A column of plain bytes, already trimmed, as text, digits or booleans; ``codes`` as these are when trimmed."""
     offsets, flat = offsets_of(column), flat_of(column)
     faults: list[Fault] = []
-    lowest, highest = (int(flat.min(initial=BLANK)), int(flat.max(initial=0))) if not printable else (BLANK, 0)
+    lowest, highest = (BLANK, BLANK) if printable or not len(flat) else (int(flat.min()), int(flat.max()))
     if page.wide:
         column = _utf8(column, flat, offsets, faults)
     elif highest >= 0x80:
@@ -199,7 +199,8 @@ def no_identities(f: FieldSpec, flat: Bytes, offsets: np.ndarray, empty: Bools, 
     """Faults for values of a checked field that are no personal numbers."""
     lengths = np.diff(offsets)
     twelve = np.flatnonzero(lengths == 12)
-    matrix = flat.reshape(-1, 12) if len(twelve) == len(lengths) else flat[offsets[twelve][:, None] + np.arange(12)]
+    every = len(twelve) == len(lengths)
+    matrix = flat.reshape(len(twelve), 12) if every else flat[offsets[twelve][:, None] + np.arange(12)]
     right = identities.valid(matrix)
     if f.check == "identity":
         right |= identities.reserve(matrix)
@@ -237,7 +238,7 @@ def read_values(f: FieldSpec, column: pa.Array, page: Codepage, raw: Callable[[i
             keep[long] = False
             column = pc.if_else(keep, column, "")
         padded = pc.ascii_lpad(column, f.length, " ")
-        found = amounts.read_number(f, flat_of(padded).reshape(-1, f.length), page, raw, None)
+        found = amounts.read_number(f, flat_of(padded).reshape(len(padded), f.length), page, raw, None)
     else:
         found = read_text(f, column, page, raw)
     found.faults += faults

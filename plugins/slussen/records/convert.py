@@ -21,7 +21,7 @@ from slussen.records.detect import Sample
 from slussen.records.letters import Ints, Points
 from slussen.records.parallel import Hash
 
-CHUNK = 15 << 16  # at a whole megabyte the allocator fetches each chunk from the system anew: half as fast
+CHUNK = 15 << 16  # tuning: at a whole megabyte the allocator fetches each chunk anew: half as fast
 Chunk = bytes | bytearray
 ASK = "ask the sender which encoding the file is in"
 REPLACE = "declare a replacement for this endpoint, or have it changed at the source"
@@ -105,7 +105,7 @@ class Converted:
     def _no_way_back(self) -> list[int]:
         """Bytes that become another's of the same letter (EBCDIC's 15, a line end as 25 is): counted."""
         letters = self.source.letters
-        there = np.flatnonzero((letters != UNDEFINED) & (np.arange(256) < (128 if self.source.wide else 256)))
+        there = np.flatnonzero(letters != UNDEFINED)
         other = there[self.source.bytes[letters[there]] != there]
         return [b for b in other.tolist() if self.target.wide or letters[b] != self.target.letters[b]]
 

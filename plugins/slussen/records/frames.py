@@ -22,7 +22,7 @@ from slussen.records.letters import Bytes, Ints
 from slussen.records.lines import MARKED, marks
 from slussen.records.source import Source
 
-BLOCK = 3 << 20  # bytes that are read at a time
+BLOCK = 3 << 20  # tuning: bytes that are read at a time
 ENDS = {"lf": b"\n", "crlf": b"\r\n", "fixed": b"", "rdw": b"", "vb": b""}
 SLACK = 1 << 16  # bytes more than the longest record, after which a line is given up
 AGAIN = "have the file sent again; if all records are like this, the layout or the frame is another"
@@ -76,7 +76,7 @@ class Frames:
         while data:
             self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             whole = len(data) // stride * stride
-            cells = np.frombuffer(data, np.uint8, whole).reshape(-1, stride)
+            cells = np.frombuffer(data, np.uint8, whole).reshape(whole // stride, stride)
             if self.end and not self._sound(data, cells):
                 yield from self._lines(data)
                 return

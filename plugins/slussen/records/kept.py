@@ -94,7 +94,9 @@ def _fixed(
 ) -> Read:
     blank = bytes([page.byte(" ")])
     block = Block(
-        np.frombuffer(b"".join(r.ljust(layout.longest, blank) for r in records), np.uint8).reshape(len(rows), -1),
+        np.frombuffer(b"".join(r.ljust(layout.longest, blank) for r in records), np.uint8).reshape(
+            len(rows), layout.longest
+        ),
         (numbers[rows] - 1) * (layout.longest + len(ENDS[frame])),
         numbers[rows],
         np.array([len(r) for r in records]),

@@ -172,9 +172,9 @@ def number_of(digits: Bytes) -> Ints:
 
 def pairs_of(digits: Bytes) -> NDArray[np.uint16]:
     """``(n, 8)`` digits as ``(n, 4)`` numbers of two digits: all of a row's at once, as one number of 64 bits."""
-    words: NDArray[np.uint64] = np.ascontiguousarray(digits).view("<u8").reshape(-1)
+    words: NDArray[np.uint64] = np.ascontiguousarray(digits).view("<u8").ravel()
     pairs = (words * np.uint64(10) + (words >> np.uint64(8))) & np.uint64(0x00FF00FF_00FF00FF)
-    return pairs.view(np.uint16).reshape(-1, 4)
+    return pairs.view(np.uint16).reshape(len(words), 4)
 
 
 def unscaled(column: pa.Array) -> Ints:

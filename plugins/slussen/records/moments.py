@@ -48,7 +48,7 @@ def read_moment(f: FieldSpec, column: pa.Array) -> Column:
         if not len(rows):
             continue
         chosen = column.take(pa.array(rows)) if len(rows) < n else column
-        found = _exactly(f, form, flat_of(chosen).reshape(-1, len(form)))
+        found = _exactly(f, form, flat_of(chosen).reshape(len(chosen), len(form)))
         values[rows] = found.values.cast(_integer(f)).fill_null(0).to_numpy()
         valid[rows] = np.asarray(found.values.is_valid())
         for fault in found.faults:
@@ -147,6 +147,6 @@ def _days(f: FieldSpec, part: dict[str, NDArray[np.int32]]) -> tuple[NDArray[np.
     right: Bools = day.view(np.uint32) < lengths[index]
     if not whole:
         right &= sound
-    if year.size and year.min() < 1:
-        right &= year >= 1
+    if not year.all():
+        right &= year != 0
     return starts[index] + day, right

@@ -24,7 +24,10 @@ from slussen.records.table import Table
 
 ENDLESS = "the file is cut off or two posts run together: have it sent again"
 CODE = 5  # bytes of a term's code
-BITS = 12  # of the codes' hash
+# Of the codes' hash: how many bits it has, what codes are multiplied with, and what is tried next. The factor is odd.
+BITS = 12  # tuning
+FACTOR = 0x9E37_79B9_7F4A_7C15  # tuning
+STEP = 2  # tuning
 OUTSIDE, ANYWHERE = np.int16(-2), np.int16(-3)
 Places = NDArray[np.int16]
 
@@ -73,9 +76,9 @@ class Terms:
     def _hashed(self, codes: Mapping[int, int]) -> None:
         """A table in which each code has a slot of its own, found by multiplying."""
         keys = np.fromiter(codes, np.uint64, len(codes))
-        factor = np.uint64(0x9E37_79B9_7F4A_7C15)
+        factor = np.uint64(FACTOR)
         while len(set(self._slots(keys, factor).tolist())) < len(keys):
-            factor += np.uint64(2)
+            factor += np.uint64(STEP)
         self._factor = factor
         self._keys, self._places = np.zeros(1 << BITS, np.uint64), np.full(1 << BITS, -1, np.int16)
         slots = self._slots(keys, factor)
@@ -286,7 +289,7 @@ class Posts:
         edges = np.zeros(len(post), np.int8)
         edges[opens], edges[closes] = 1, -1
         marks = np.flatnonzero(edges)
-        is_open = edges[marks] > 0
+        is_open = edges[marks] == 1
         following = np.concatenate((is_open[1:], [True]))
         for mark in marks[is_open & following].tolist():
             self.find("unclosed_record", f"the post has no {self.main.closes}", ENDLESS, record=int(post[mark]),

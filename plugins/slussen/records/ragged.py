@@ -100,7 +100,7 @@ class Located:
                 continue
             piece = int(which[row])
             line = int(line_start(row))
-            start = self.pieces.place(piece, place) if piece >= 0 else line + place
+            start = self.pieces.place(piece, place) if piece >= 0 else line
             length = 1 if fault.exact else int(self.pieces.ends[piece]) - start if piece >= 0 else None
             self.findings.add(
                 Finding(

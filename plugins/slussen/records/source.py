@@ -8,7 +8,7 @@ from slussen.records.detect import Sample
 from slussen.records.letters import Bools
 from slussen.records.parallel import Hash
 
-CHUNK = 4 << 20
+CHUNK = 4 << 20  # tuning: bytes that are read at a time
 
 
 class Source:

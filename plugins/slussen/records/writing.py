@@ -231,7 +231,7 @@ def _whole_letters(flat: Bytes, starts: NDArray[np.int32], kept: NDArray[np.int3
 def whole(f: FieldSpec, column: pa.Array) -> tuple[Ints, list[Fault]]:
     """A column of numbers as integers of the field's smallest unit, and those that are no such numbers."""
     if f.type == "integer":
-        return column.cast(pa.int64()).to_numpy(zero_copy_only=False), []
+        return column.cast(pa.int64()).to_numpy(), []
     if column.type == pa.decimal128(LONGEST, f.decimals):
         return unscaled(column), []
     try:
@@ -376,7 +376,7 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
         and days.min() >= first
         and days.max() < last
     ):
-        return _dates(f.shape)[days - first].view(np.uint8).reshape(len(days), -1), faults
+        return _dates(f.shape)[days - first].view(np.uint8).reshape(len(days), len(f.shape)), faults
     cells = np.empty((len(column), len(f.shape)), np.uint8)
     for place, letter in forms.literals(f.shape):
         cells[:, place] = ord(letter)
@@ -398,7 +398,7 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
 def _counted(column: pa.Array, kind: pa.DataType, number: pa.DataType) -> Ints:
     """Days or seconds, nothing as 0."""
     counted = column.cast(kind).cast(number)
-    found: NDArray[Any] = (counted.fill_null(0) if counted.null_count else counted).to_numpy(zero_copy_only=False)
+    found: NDArray[Any] = (counted.fill_null(0) if counted.null_count else counted).to_numpy()
     return found.astype(np.int64)
 
 
@@ -422,7 +422,7 @@ def _dates(form: str) -> NDArray[Any]:
     parts = _parts(days, np.zeros(len(days), np.int64))
     for name, (start, end) in forms.parts(form).items():
         cells[:, start:end] = digits_of(parts[name], end - start)
-    return cells.view(f"V{len(form)}").reshape(-1)
+    return cells.view(f"V{len(form)}").ravel()
 
 
 def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:

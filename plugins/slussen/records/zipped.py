@@ -32,7 +32,7 @@ NUMBER = re.compile(
 )
 LONGEST = 13  # bytes of a number
 CENTURIES = (b"18", b"19", b"20")
-BATCH = 20_000  # rows
+BATCH = 20_000  # tuning: rows
 
 
 class Numbers:
@@ -65,7 +65,7 @@ class Numbers:
             candidates += [date + serial] if len(date) == 8 else [c + date + serial for c in CENTURIES]
         self._rest, self._cut = data[max(0, limit - 1) :], self._cut or limit > 1
         if candidates:
-            numbers = np.frombuffer(b"".join(candidates), np.uint8).reshape(-1, 12)
+            numbers = np.frombuffer(b"".join(candidates), np.uint8).reshape(len(candidates), 12)
             right = identities.valid(numbers)
             self.found.update(dict.fromkeys(c.decode() for c, ok in zip(candidates, right, strict=True) if ok))
 
