@@ -275,6 +275,8 @@ def write(f: FieldSpec, value: Any, encoding: str) -> bytes:
                 raise Refused(rule)
         if f.codes and text not in f.codes:
             raise Refused("not_in_code_list")
+        if not f.codes and f.pad != " " and (text.startswith(f.pad) if f.right else text.endswith(f.pad)):
+            raise Refused("fill")
     if len(text) > f.length:
         if not f.truncate:
             raise Refused("too_long")

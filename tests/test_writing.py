@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -59,6 +60,34 @@ def test_what_does_not_fit_is_refused(kind: str, line: list[Any], value: Any, ru
     if line[2] == "date":
         value = __import__("datetime").date.fromisoformat(value)
     assert one(line, value, kind=kind)[1] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ([1, 4, "text", {"fill": "A"}], "BA"),
+        ([1, 4, "digits", {"fill": "0", "align": "left"}], "10"),
+        ([1, 4, "text", {"fill": "0", "align": "right"}], "01"),
+    ],
+)
+def test_a_value_that_ends_in_what_fills_the_field_up_is_refused(line: list[Any], value: str) -> None:
+    """It would be read again without its end."""
+    assert one(line, value)[1] == ["fill"]
+    assert one(line, "B7" if line[2] == "text" else "17")[1] == []
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ([1, 4, "time"], time(12, 34, 56)),
+        ([1, 12, "timestamp", {"form": "YYYYMMDDhhmm"}], datetime.fromisoformat("2026-01-12T12:34:56")),
+        ([1, 10, "timestamp", {"form": "YYYYMMDDhh"}], datetime.fromisoformat("2026-01-12T12:34")),
+    ],
+)
+def test_a_moment_finer_than_its_form_is_refused(kind: str, line: list[Any], value: Any) -> None:
+    assert one(line, value, kind=kind)[1] == ["not_a_date"]
+    assert one(line, value.replace(minute=0, second=0), kind=kind)[1] == []
 
 
 @pytest.mark.parametrize("kind", ["fixed", "delimited"])

@@ -262,14 +262,20 @@ class DelimitedReader:
         sizes = np.array([len(self.layout.of(r)) for r in self.layout.records])
         unknown = kinds < 0
         wrong = ~unknown & (count != sizes[kinds])
-        for row in np.flatnonzero(unknown | wrong).tolist():
+        starts, faulty = rows.line_starts, np.flatnonzero(unknown | wrong)
+        for done, row in enumerate(faulty.tolist()):
+            if findings.full:
+                rest = unknown[faulty[done:]]
+                findings.count("record_type", int(rest.sum()))
+                findings.count("field_count", int((~rest).sum()))
+                break
             if unknown[row]:
                 rule, message = "record_type", "a record of no type that the layout has"
             else:
                 rule, message = "field_count", f"{count[row]} fields where a record has {sizes[kinds[row]]}"
             findings.add(
                 Finding(rule, message, AGAIN, record=int(numbers[row]), column=1,
-                        offset=rows.cut.at + int(rows.line_starts[row]))
+                        offset=rows.cut.at + int(starts[row]))
             )  # fmt: skip
         kinds = kinds.copy()
         kinds[wrong] = -1

@@ -45,6 +45,7 @@ WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
 FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
 EARLIEST, LATEST = (int(np.datetime64(d).astype(np.int64)) for d in ("0001-01-01", "9999-12-31"))  # that can be said
+SAID = {"ss": 1, "mm": 60, "hh": 3600}  # seconds of the smallest part that a form has
 
 
 @dataclass
@@ -205,6 +206,13 @@ def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, s
             lengths = _whole_letters(letters, starts, lengths)
         letters = letters[spread(starts[:-1].astype(np.int64), lengths.astype(np.int64))]
         starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    if f.pad != " " and not f.codes:
+        edge = pc.starts_with(column, f.pad) if f.right else pc.ends_with(column, f.pad)
+        if (rows := np.flatnonzero(edge.fill_null(False).to_numpy(zero_copy_only=False))).size:
+            side = "begins" if f.right else "ends"
+            faults.append(
+                Fault("fill", f"the value {side} with {f.pad}, which fills the field up and isn't read", rows)
+            )
     cells = []
     for k, mine in enumerate(fields):
         first, last = k * n, (k + 1) * n
@@ -383,6 +391,8 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
     parts = _parts(days, within)
     spans = forms.parts(f.shape)
     outside = (days < EARLIEST) | (days > LATEST) | (within < 0) | (within >= 86400)
+    said = next((seconds for part, seconds in SAID.items() if part in spans), 86400)
+    outside |= within % said != 0
     if outside.any():
         faults.append(Fault("not_a_date", f"a {f.type} that {f.shape} cannot say", np.flatnonzero(outside)))
     if "YY" in spans:

@@ -288,6 +288,6 @@ def _keyed(file: Opened, rows: Iterator[dict[str, Any]], key: tuple[str, ...]) -
         own: Key = tuple(row[n] for n in key)
         if kind in parts:
             own = whole
-        elif not records[kind].place:
+        elif kind in records and not records[kind].place:
             whole = own
         yield (kind, *own), row
