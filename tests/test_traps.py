@@ -105,6 +105,25 @@ def test_a_file_declared_pc8_that_is_windows_is_an_error_with_its_figures() -> N
     assert any("reads like utf-8" in f.message for f in findings)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "iso8859-1", "cp437", "cp278"])
+@pytest.mark.parametrize(
+    ("separator", "value"),
+    [
+        ("|", "Anna Andersson"),
+        (";", "C:\\TEMP"),
+        (";", "x[0]"),
+        (";", "{1}"),
+        (";", "REF#1"),
+        (";", "@home"),
+        (";", "$5"),
+    ],
+)
+def test_signs_are_no_letters_of_another_encoding(encoding: str, separator: str, value: str) -> None:
+    layout = formats.make(kind="delimited", separator=separator, fields={"a": [1, 20, "text"], "b": [2, 20, "text"]})
+    data = f"{value}{separator}2024\n".encode(encoding) * 300
+    assert not formats.parse(layout, data, encoding)[1]
+
+
 @pytest.mark.parametrize("target", ["utf-8", "utf-8-sig"])
 def test_utf_8_with_and_without_its_mark(target: str) -> None:
     out, findings = converted("Åsa €\n".encode("cp1252"), "cp1252", target)

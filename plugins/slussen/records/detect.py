@@ -21,6 +21,7 @@ OURS = frozenset("åäöÅÄÖ")
 SWEDISH = OURS | frozenset("éÉüÜ")
 PLAIN = frozenset(chr(p) for p in range(0x20, 0x7F)) | {"\r", "\n", "\t"}
 ALPHANUMERIC = frozenset(c for c in PLAIN if c.isalnum())
+ALPHABET = frozenset(c for c in ALPHANUMERIC if c.isalpha())
 LETTERS = frozenset(chr(p) for p in range(0xC0, 0x250) if chr(p).isalpha())
 READABLE, TEXT, WORDS = LETTERS | ALPHANUMERIC, PLAIN | SWEDISH, ALPHANUMERIC | SWEDISH
 CARONS = frozenset("ŠšŽž")  # consonants of other languages' names, always beside a vowel
@@ -58,12 +59,16 @@ NUMBERED = 16 << 20  # bytes that are looked at where numbers must be left out, 
 class Sample:
     """The beginning of a file, and the first of it that isn't ASCII.
 
-    ``numbers`` are the places of a record, its line end too, whose bytes are no letters: they say nothing.
+    ``numbers`` are the places of a record, its line end too, whose bytes are no letters: they say nothing. Nor do
+    ``signs``, the separator and the quote of the layout.
     """
 
-    def __init__(self, declared: str, numbers: Bools | None = None) -> None:
+    def __init__(self, declared: str, numbers: Bools | None = None, signs: str = "") -> None:
         self._numbers, self._at = numbers, 0
-        self.declared = codepage(declared).name
+        page = codepage(declared)
+        self.declared = page.name
+        silent = [b for b, point in enumerate(page.letters.tolist()) if point != UNDEFINED and chr(point) in signs]
+        self._silent = bytes.maketrans(bytes(silent), bytes([page.byte(" ")]) * len(silent))
         self.start, self.beyond = b"", b""
         self._ascii = self.declared not in EBCDIC
 
@@ -93,7 +98,7 @@ class Sample:
 
     def verdict(self) -> Verdict | None:
         """Is the declared encoding likely wrong?"""
-        return verdict(self.beyond or self.start, self.declared)
+        return verdict((self.beyond or self.start).translate(self._silent), self.declared)
 
 
 def verdict(data: bytes, declared: str) -> Verdict | None:
@@ -163,11 +168,26 @@ def _letters(data: bytes, counts: Counts, declared: str) -> Verdict | None:
             _sum(counts, differ, declared, SWEDISH) > 0.2 * n or (n < FEW and _reads(data, differ, page))
         ):
             continue
+        plain = int(counts[differ & _bytes_of(declared, PLAIN)].sum())
+        if 2 * plain > n and not _in_words(data, differ, page):
+            continue
         score = swedish / n
         high = bool((np.flatnonzero(differ) >= 0x80).all()) and name not in EBCDIC
         what = "bytes above 7F" if high else "bytes that the two read differently"
         best = Verdict(declared, name, swedish, n, what)
     return best
+
+
+def _in_words(data: bytes, differ: Bools, page: Codepage) -> bool:
+    """Do these bytes, which are signs as declared, stand where letters do? A sign stands alone, or beside a number."""
+    block = np.frombuffer(b" " + data + b" ", np.uint8).copy()
+    block[[0, -1]] = page.byte(" ")
+    letter, blank = _bytes_of(page.name, ALPHABET), _bytes_of(page.name, frozenset(" \r\n"))
+    at = np.flatnonzero(differ[block])
+    before, after = block[at - 1], block[at + 1]
+    within = int((letter[before] & letter[after]).sum())
+    at_edge = int((letter[before] & blank[after] | blank[before] & letter[after]).sum())
+    return within + at_edge >= 0.7 * len(at) and within >= 0.2 * len(at)
 
 
 def _reads(data: bytes, differ: Bools, page: Codepage) -> bool:

@@ -45,7 +45,8 @@ class Parsed:
         self, stream: BinaryIO, layout: Layout, encoding: str, frame: str, findings: Findings, *,
         hashed: bool = True, in_order: bool = False,
     ) -> None:  # fmt: skip
-        self._source = Source(stream, encoding, hashed=hashed, numbers=_numbers(layout, frame or "fixed"))
+        self._source = Source(stream, encoding, hashed=hashed, numbers=_numbers(layout, frame or "fixed"),
+                              signs=_signs(layout))  # fmt: skip
         self._findings, self._layout = findings, layout
         self._reader = _reader(self._source, layout, encoding, frame, findings)
         self._in_order = in_order and layout.kind == "tagged"
@@ -93,6 +94,11 @@ def _numbers(layout: Layout, frame: str) -> Bools | None:
         if f.usage != "display" or f.sign in ("overpunched", "zoned"):
             places[first if f.usage != "display" else last - 1 : last] = True
     return places if places.any() else None
+
+
+def _signs(layout: Layout) -> str:
+    """What stands between values and around them."""
+    return "".join(s for s in (layout.file.separator, layout.file.quote) if s and s.isprintable() and s.isascii())
 
 
 def _in_order(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[pa.RecordBatch]:

@@ -14,10 +14,13 @@ CHUNK = 4 << 20  # tuning: bytes that are read at a time
 class Source:
     """A stream that is counted and hashed as it is read; ``sample`` remembers enough to tell its encoding."""
 
-    def __init__(self, stream: BinaryIO, encoding: str, *, hashed: bool = True, numbers: Bools | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, encoding: str, *, hashed: bool = True, numbers: Bools | None = None,
+        signs: str = "",
+    ) -> None:  # fmt: skip
         self._stream = stream
         self._hash = Hash() if hashed else None
-        self.sample = Sample(encoding, numbers)
+        self.sample = Sample(encoding, numbers, signs)
         self.bytes = 0
 
     def read(self, size: int = CHUNK) -> bytes:
