@@ -495,6 +495,29 @@ def test_a_set_is_taken_whole_or_not_at_all(
     assert sorted(taking.taken) == ([] if missing else sorted(names))
 
 
+@pytest.mark.parametrize("part", ["P-1.txt", "G-1.txt"])
+@pytest.mark.parametrize("step", ["look", "note", "archive", "look at what was moved", "archived"])
+def test_a_set_that_a_run_was_killed_in_is_that_runs_and_stands_in_no_others_way(
+    inbox: Path, store: PayloadStore, book: Any, part: str, step: str
+) -> None:
+    def bring(n: int) -> None:
+        for name in (f"P-{n}.txt", f"G-{n}.txt"):
+            (inbox / name).write_bytes(name.encode())
+
+    def again(run: str) -> list[str]:
+        with Directory(inbox) as source:
+            had = [m.name for m in collected_by(book, "kir", run)]
+            take(SET, source, store, book, run=run, had=had)
+        return sorted(m.name for m in collected_by(book, "kir", run))
+
+    bring(1)
+    moved_and_killed(inbox, store, book, part, run="one", step=step)
+    assert again("one") == ["G-1.txt", "P-1.txt"]
+    bring(2)
+    assert again("two") == ["G-2.txt", "P-2.txt"]
+    assert not [f for f in inbox.iterdir() if f.is_file()]
+
+
 def test_a_run_killed_within_a_set_goes_on_with_the_rest(inbox: Path, store: PayloadStore, book: Any) -> None:
     for name in ("P-1.txt", "G-1.txt"):
         (inbox / name).write_bytes(name.encode())

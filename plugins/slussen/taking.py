@@ -46,9 +46,11 @@ class Taking:
         self.passing: TransportError | None = None
         self.refused: list[TransportRefused] = []
         self.moved = recover(source, book, integration.key, log.warning)
-        self.seen = watching.look(source, integration.source, self.wanted)
         self.foreign: set[str] = set()
         self.taken: set[str] = set()
+        self.seen = watching.look(source, integration.source, self.wanted)
+        if len(self.wanted) > 1:
+            self._put_away_parts()
         self.missing = watching.lacking([*self.had, *(e.name for e in self.seen.files)], self.wanted)
 
     def take(self, stood_still: Collection[str], most: int) -> None:
@@ -68,6 +70,20 @@ class Taking:
         """What stays at the source and concerns this integration: it isn't whole yet, or it was too much."""
         others = {*foreign, *self.foreign}
         return [e for e in self.seen.files if e.name not in self.taken and watching.fingerprint(e) not in others]
+
+    def _put_away_parts(self) -> None:
+        """A part that an attempt has collected and not moved yet is none of the next set's: it goes first."""
+        key = self.integration.key
+        moved = {e.stream for kind in ("archived", "repeated") for e in self.book.kind(kind, integration=key)}
+        begun = {
+            (as_named(e.data["name"]), e.data["bytes"], e.data["modified"])
+            for e in self.book.kind("collected", integration=key)
+            if e.stream not in moved
+        }
+        if standing := [e for e in self.seen.files if e.modified and (e.name, e.size, e.modified) in begun]:
+            self._all(standing)
+            self.taken.clear()  # ``had`` knows those that are this run's
+            self.seen = watching.look(self.source, self.integration.source, self.wanted)
 
     def _all(self, entries: Sequence[Entry]) -> None:
         in_a_row = 0
