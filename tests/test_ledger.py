@@ -146,6 +146,8 @@ def test_states_are_folds_of_events(ledger: Ledger) -> None:
         return next(i.state for i in ledger.interchanges("x") if i.id == stream)
 
     assert state("collected", "archived") == "collected"
+    assert state("archiving", "repeated") == "skipped"
+    assert state("collected", "archived", "held", "archiving", "repeated") == "held"
     assert state("staged", "gated", "held") == "held"
     assert state("staged", "gated", "held", "refused") == "quarantined"
     assert state("staged", "gated", "content", "claim", "uploaded") == "delivering"

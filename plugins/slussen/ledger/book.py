@@ -28,7 +28,8 @@ BATCH = 20_000
 LISTED = """
     select seq, at, stream, integration, kind,
         case when kind in
-            ('collected', 'staged', 'gated', 'content', 'delivered', 'unsent', 'awaiting', 'receipt', 'overdue')
+            ('collected', 'repeated', 'staged', 'gated', 'content', 'delivered', 'unsent', 'awaiting', 'receipt',
+             'overdue')
         then data - '{{findings,counts,totals,header,report}}'::text[] else '{{}}' end
     from ledger.event where stream in (select stream from ledger.event where {where} {newest})
     order by stream, nth

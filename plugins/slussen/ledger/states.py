@@ -91,6 +91,9 @@ def fold(events: Sequence[Event]) -> Interchange:
                 made.verdict = data["verdict"]
             case "collected" | "content" | "staged":
                 _take(made, data)
+            case "repeated" if made.state == "waiting":  # it was never collected: the same content had come before
+                made.state = "skipped"
+                _take(made, data)
             case "awaiting":
                 expected |= {r["kind"]: r["due"] for r in data["receipts"]}
             case "overdue":
