@@ -191,6 +191,18 @@ def test_fields_that_are_written_alike_from_columns_of_other_types_are_written_e
     assert not findings
 
 
+@pytest.mark.parametrize("quoted", [True, False])
+def test_a_quote_in_a_value_is_doubled_whether_it_must_be_in_quotes_or_always_is(quoted: bool) -> None:
+    layout = make(
+        kind="delimited", separator=";", fields={"a": [1, 9, "text", {"quoted": quoted}], "b": [2, 1, "text"]}
+    )
+    rows = [{"record_type": "r", "a": 'a"b', "b": "x"}, {"record_type": "r", "a": "c", "b": "y"}]
+    data, refused = render(layout, rows, "cp1252")
+    assert (data, list(refused)) == (b'"a""b";x\n' + (b'"c"' if quoted else b"c") + b";y\n", [])
+    back, findings, _ = parse(layout, data, "cp1252")
+    assert (formats.values(back), list(findings)) == (rows, [])
+
+
 def test_the_number_that_has_no_positive_is_too_long_for_any_field() -> None:
     for width in (5, 18, 20):
         layout = make(length=width, fields={"n": [1, width, "integer"]})
