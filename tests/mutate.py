@@ -66,7 +66,8 @@ class _Mistakes(ast.NodeTransformer):
     def __init__(self, text: str, make: int = -1) -> None:
         self.lines, self.make, self.count = text.splitlines(), make, 0
         self.found: list[tuple[int, str, tuple[int, ...]]] = []
-        self.inside, self.statement = 0, ()  # how many functions; its lines, of one with a body those before it
+        self.inside = 0  # how many functions
+        self.statement: tuple[int, ...] = ()  # its lines; of one with a body those before it
 
     def _here(self, node: ast.AST, what: str) -> bool:
         self.found.append((getattr(node, "lineno", 0), what, self.statement if self.inside else ()))
