@@ -55,6 +55,21 @@ def test_utf_8_is_written_with_its_mark_where_it_is_declared() -> None:
         assert render(layout, [row], "utf-8")[0] == line
 
 
+def test_letters_of_utf_8_are_whole_within_their_value_and_empty_values_are_beside_them() -> None:
+    for texts in (["å", ""], ["", "å"], ["", "å", ""], ["å", "ö", "", ""]):
+        for layout in (FIXED, PARTED):
+            rows = [{"record_type": "r", "a": text or None, "n": 1} for text in texts]
+            data, _ = render(layout, rows, "utf-8")
+            back, findings, _ = parse(layout, data, "utf-8")
+            assert [r["a"] for r in back] == [text or None for text in texts]
+            assert not findings
+    rows, findings, _ = parse(FIXED, b"abc\xc301\n\xa5bcd02\n", "utf-8")
+    assert [(f.rule, f.record, f.column, f.byte) for f in findings] == [
+        ("undefined_byte", 1, 4, "c3"), ("undefined_byte", 2, 1, "a5")
+    ]  # fmt: skip
+    assert [r["a"] for r in rows] == ["abc\ufffd", "\ufffdbcd"]
+
+
 @pytest.mark.parametrize(("frame", "end", "other"), [("lf", b"\n", b"\r\n"), ("crlf", b"\r\n", b"\n")])
 def test_a_delimited_record_with_another_line_end_is_found(frame: str, end: bytes, other: bytes) -> None:
     data = b"ab;1" + end + b"cd;2" + other + b"ef;3" + end
