@@ -80,6 +80,15 @@ def test_a_delimited_record_with_another_line_end_is_found(frame: str, end: byte
     assert not parse(PARTED, data.replace(other, end) if frame == "lf" else b"ab;1\r\ncd;2\r\n", "cp1252", frame)[1]
 
 
+@pytest.mark.parametrize(("frame", "end", "other"), [("lf", b"\n", b"\r\n"), ("crlf", b"\r\n", b"\n")])
+def test_a_fixed_record_with_another_line_end_says_which(frame: str, end: bytes, other: bytes) -> None:
+    _, findings, _ = parse(FIXED, b"abcd01" + end + b"efgh02" + other, "cp1252", frame)
+    names = {b"\n": "LF", b"\r\n": "CRLF"}
+    (found,) = findings
+    assert (found.rule, found.record, found.column) == ("line_end", 2, 7)
+    assert found.message == f"the record ends with {names[other]} where the frame says {names[end]}"
+
+
 def test_an_end_of_file_mark_after_the_last_delimited_record_is_none() -> None:
     rows, findings, parsed = parse(PARTED, b"ab;1\ncd;2\n\x1a", "cp1252")
     assert (len(rows), len(findings), parsed.records) == (2, 0, 2)
