@@ -34,7 +34,7 @@ TESTS = [  # those that need no database
     f"tests/test_{name}.py"
     for name in (
         "binary_copy", "broken", "delimited", "detect", "fields", "files", "forms", "identities", "layouts", "oncall",
-        "posts", "records", "relays", "tables", "tools", "traps", "writing", "xml_text", "zips",
+        "posts", "rare", "records", "relays", "tables", "tools", "traps", "writing", "xml_text", "zips",
     )
 ]  # fmt: skip
 FEW = 40  # of so few tests that come by a statement others may have what it found out: all are tried
@@ -66,7 +66,8 @@ class _Mistakes(ast.NodeTransformer):
     def __init__(self, text: str, make: int = -1) -> None:
         self.lines, self.make, self.count = text.splitlines(), make, 0
         self.found: list[tuple[int, str, tuple[int, ...]]] = []
-        self.inside, self.statement = 0, ()  # how many functions; its lines, of one with a body those before it
+        self.inside = 0  # how many functions
+        self.statement: tuple[int, ...] = ()  # its lines; of one with a body those before it
 
     def _here(self, node: ast.AST, what: str) -> bool:
         self.found.append((getattr(node, "lineno", 0), what, self.statement if self.inside else ()))

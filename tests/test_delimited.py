@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from slussen.errors import CallError
+from slussen.records.codepages import codepage
 from slussen.records.layout import Layout
+from slussen.records.lines import first_line
 from tests.formats import make, parse, render, values
 
 
@@ -146,6 +148,31 @@ def test_a_field_without_a_sign_is_refused_a_negative_number(kind: str) -> None:
     rows = [{"record_type": "r", "b": n} for n in (1, None, -2, 3, -4)]
     _, refused = render(layout, rows, "cp1252")
     assert [(f.rule, f.record, f.field) for f in refused] == [("sign", 3, "b"), ("sign", 5, "b")]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    ("line", "rest"),
+    [
+        (b"", b""),
+        (b"a;b", b"c;d"),
+        (b'"a";b', b"c"),
+        (b'"a\nb";c', b'"d"'),
+        (b'"\n\n";"\n"', b"x"),
+        (b'"a""\n";b', b'"x'),
+        (b'a;"b', b""),
+        (b'"a', b"b;c"),
+        (b'a"', b'b;c\n"d'),
+        (b'"a"', b'"b'),
+        (b'a"\nb"', b"x"),
+    ],
+)
+def test_the_first_line_ends_outside_of_quotes_if_they_are_ever_closed(line: bytes, rest: bytes, end: bytes) -> None:
+    page = codepage("cp1252")
+    data = line + end + rest
+    assert first_line(data, page, '"') == line
+    assert first_line(data, page) == data.split(b"\n")[0].removesuffix(b"\r")
+    assert first_line(line.split(b"\n")[0], page, '"') == line.split(b"\n")[0], "a file without any line end"
 
 
 def test_a_separator_in_a_value_is_refused_where_there_are_no_quotes() -> None:

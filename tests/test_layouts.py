@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pyarrow as pa
@@ -316,6 +317,30 @@ def test_a_place_in_a_file_is_a_record_a_column_and_a_field(formats: Path, frame
     assert [layout.place(offset, frame) for offset in range(3 * (12 + end))] == wanted
     for other in ("rdw", "vb"):
         assert layout.place(5, other) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "complaint"),
+    [
+        (["text"], ["digits"], ""),
+        (["decimal", {"decimals": 2}], ["decimal", {"decimals": 2}], ""),
+        (["decimal", {"decimals": 2}], ["decimal", {"decimals": 3}], "decimal(2) on another record type, decimal(3)"),
+        (["integer"], ["decimal"], "is integer on another record type, decimal(0)"),
+        (["text"], ["date"], "is text on another record type, date"),
+    ],
+)
+def test_a_field_of_several_record_types_is_of_one_type(one: list[Any], other: list[Any], complaint: str) -> None:
+    def made() -> object:
+        return making.make(length=9, records={
+            "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "x": [2, 8, *one]}},
+            "b": {"when": {"k": "B"}, "fields": {"k": [1, 1, "text"], "x": [2, 8, *other]}},
+        })  # fmt: skip
+
+    if complaint:
+        with pytest.raises(layouts._Wrong, match=re.escape(complaint)):
+            made()
+    else:
+        made()
 
 
 DELIMITED = """format: parted

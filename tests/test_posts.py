@@ -165,6 +165,16 @@ def test_a_question_file_in_another_encoding_than_declared_says_so_and_names_the
     assert not wrong(INFIL.replace("#FILTYP", "#FORÄNDRAD 1\n#FILTYP")), "a keyword that may be new is passed over"
 
 
+def test_a_question_is_a_record_of_one_line_with_its_number_and_place() -> None:
+    rows, findings, parsed = formats.parse(layouts.load("navet_infil"), INFIL.encode("cp437"), "cp437")
+    asked = [r for r in rows if r["record_type"] == layouts.load("navet_infil").counted]
+    assert not findings
+    assert [(r["record_no"], r["byte_offset"], r["group_no"]) for r in asked] == [
+        (n, INFIL.index("#PNR " + number), 0) for n, number in ((1, "198911222399"), (2, "201204062390"))
+    ]
+    assert parsed.records == 2
+
+
 @pytest.mark.parametrize("text", ["#UP 01014 ÄNGEL", "#UP 01014 ÖBERG", "#UP 01014 ÅKESSON ÄNGEL"])
 def test_a_small_answer_file_in_pc8_declared_windows_is_told(text: str) -> None:
     whole = file(f"#POST_START\n#UP 01001 198911222399\n{text}\n{SHUT}", 1)

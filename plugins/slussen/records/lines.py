@@ -54,10 +54,10 @@ def first_line(data: bytes, page: Codepage, quote: str = "") -> bytes:
     """
     feed, mark = bytes([page.byte("\n")]), bytes([page.byte(quote)]) if quote else b""
     first = at = data.find(feed)
-    quotes = data.count(mark, 0, max(at, 0)) if mark else 0
+    quotes = data.count(mark, 0, at) if mark else 0
     while quotes % 2 and at >= 0:
         after = data.find(feed, at + 1)
-        quotes += data.count(mark, at, max(after, at))
+        quotes += data.count(mark, at, after)
         at = after
     at = first if at < 0 else at
     return data[:at].removesuffix(bytes([page.byte("\r")])) if at >= 0 else data
