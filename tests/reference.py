@@ -263,6 +263,8 @@ def write(f: FieldSpec, value: Any, encoding: str) -> bytes:
             if value.year != short + (2000 if short < f.century else 1900):
                 raise Refused("not_a_date")
         year = f"{value.year:04}" if f.type != "time" else ""
+        if f.type == "time" and f.zeros and not (value.hour or value.minute or value.second):
+            raise Refused("nothing")
         text = value.strftime(pattern(f.shape.replace("YYYY", "\ue000"))).replace("\ue000", year)
     else:
         text = value
@@ -275,6 +277,8 @@ def write(f: FieldSpec, value: Any, encoding: str) -> bytes:
                 raise Refused(rule)
         if f.codes and text not in f.codes:
             raise Refused("not_in_code_list")
+        if f.zeros and text and not text.strip("0"):
+            raise Refused("nothing")
         if not f.codes and f.pad != " " and (text.startswith(f.pad) if f.right else text.endswith(f.pad)):
             raise Refused("fill")
     if len(text) > f.length:

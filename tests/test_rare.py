@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import time
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from slussen.errors import CallError, Findings
 from slussen.records import codepages
+from slussen.records import layout as layouts
 from slussen.records.codepages import Replacements
 from slussen.records.convert import Converted
 from slussen.records.edit import Edited
@@ -291,3 +293,47 @@ def test_a_layouts_data_are_without_header_and_trailer_and_their_columns() -> No
     assert (data.num_rows, data.schema) == (1, layout.data_schema)
     assert layout.data_schema.names == ["record_no", "byte_offset", "record_type", "k", "x"]
     assert layout.data_of(batch.slice(0, 1)).num_rows == 1
+
+
+NAVET = layouts.load("navet_utfil")
+INFO = {"record_type": "info", "filtyp": "UTFIL"}
+
+
+def test_a_word_of_the_format_within_a_value_is_a_value() -> None:
+    people = [
+        {"record_type": "person", "personnummer": "198911222399", "fornamn": f"a {word}"}
+        for word in ("#DATA_SLUT", "#DATA_START", "#POST_SLUT")
+    ]
+    data, findings = render(NAVET, [INFO, *people, {"record_type": "end"}], "cp1252")
+    assert not findings
+    rows, findings, _ = parse(NAVET, data, "cp1252")
+    assert not findings
+    assert [r["fornamn"] for r in rows if r["record_type"] == "person"] == [p["fornamn"] for p in people]
+
+
+def test_what_would_be_read_as_nothing_is_refused() -> None:
+    person = {"record_type": "person", "personnummer": "198911222399", "fornamn": "$"}
+    assert [f.rule for f in render(NAVET, [INFO, person, {"record_type": "end"}], "cp1252")[1]] == ["nothing"]
+    at = make(length=6, fields={"a": [1, 6, "time", {"empty": "zeros"}]})
+    assert [f.rule for f in render(at, [{"record_type": "r", "a": time(0)}], "cp1252")[1]] == ["nothing"]
+    assert not render(at, [{"record_type": "r", "a": time(0, 0, 1)}, {"record_type": "r", "a": None}], "cp1252")[1]
+    of = make(length=6, fields={"a": [1, 6, "digits", {"empty": "zeros"}]})
+    assert [f.rule for f in render(of, [{"record_type": "r", "a": "00"}], "cp1252")[1]] == ["nothing"]
+
+
+def test_a_group_of_no_post_is_not_written() -> None:
+    relation = {"record_type": "relation", "relationstyp": "B"}
+    person = {"record_type": "person", "personnummer": "198911222399"}
+    _, findings = render(NAVET, [INFO, relation, person, relation, {"record_type": "end"}], "cp1252")
+    assert [(f.rule, f.record) for f in findings] == [("out_of_order", 2)]
+
+
+def test_a_plus_without_a_sign_is_no_layout() -> None:
+    with pytest.raises(Exception, match="has a plus"):
+        make(kind="delimited", separator=";", fields={"a": [1, 4, "integer", {"sign": "none", "plus": True}]})
+
+
+def test_a_file_of_nothing_but_faults_is_read_in_a_moment() -> None:
+    layout = make(kind="delimited", separator=";", fields={"a": [1, 4, "text"], "b": [2, 4, "text"]})
+    findings = parse(layout, b"\n" * 300_000, "cp1252")[1]
+    assert (findings.counts["field_count"], len(findings.kept)) == (300_000, 1000)

@@ -422,6 +422,13 @@ def test_a_parquet_column_of_another_type_is_read_exactly_or_not_at_all(
     assert [(f["record"], f["field"]) for f in ran.json["findings"]] == [(n, name) for n in wrong]
 
 
+def test_rows_without_a_column_are_findings_too(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n{}\n")
+    ran = run("render", tmp_path / "rows.jsonl", "--layout", "a02", "-o", tmp_path / "out", "--json")
+    assert ran.code == 1
+    assert "record_type" in ran.out + ran.err
+
+
 def test_rows_of_unknown_types_only_are_findings(run: Any, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"record_type": "zzz"}\n' * 3)
     ran = run("render", tmp_path / "t.jsonl", "-l", layout(tmp_path, BLOCKS), "-o", tmp_path / "out", "--json")

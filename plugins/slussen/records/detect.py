@@ -169,7 +169,7 @@ def _letters(data: bytes, counts: Counts, declared: str) -> Verdict | None:
         ):
             continue
         plain = int(counts[differ & _bytes_of(declared, PLAIN)].sum())
-        if 2 * plain > n and not _in_words(data, differ, page):
+        if 2 * plain > n and not _in_words(data, differ, page, name):
             continue
         score = swedish / n
         high = bool((np.flatnonzero(differ) >= 0x80).all()) and name not in EBCDIC
@@ -178,11 +178,12 @@ def _letters(data: bytes, counts: Counts, declared: str) -> Verdict | None:
     return best
 
 
-def _in_words(data: bytes, differ: Bools, page: Codepage) -> bool:
+def _in_words(data: bytes, differ: Bools, page: Codepage, name: str) -> bool:
     """Do these bytes, which are signs as declared, stand where letters do? A sign stands alone, or beside a number."""
     block = np.frombuffer(b" " + data + b" ", np.uint8).copy()
     block[[0, -1]] = page.byte(" ")
-    letter, blank = _bytes_of(page.name, ALPHABET), _bytes_of(page.name, frozenset(" \r\n"))
+    letter = _bytes_of(page.name, ALPHABET) | differ & _bytes_of(name, SWEDISH)
+    blank = _bytes_of(page.name, frozenset(" \r\n"))
     at = np.flatnonzero(differ[block])
     before, after = block[at - 1], block[at + 1]
     within = int((letter[before] & letter[after]).sum())

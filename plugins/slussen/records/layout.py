@@ -269,6 +269,8 @@ class Layout:
             return "is always in quotes, of which the layout has none"
         if f.fill and f.fill in "123456789+-" and f.type in (*NUMBERS, *MOMENTS, "digits"):
             return f"is filled up with {f.fill}, which would be part of it"
+        if f.plus and f.sign == "none":
+            return "has a plus, and no sign that it could be"
         if not f.fill.isascii():
             return "is filled up with a letter that not every encoding has"
         return ""

@@ -54,6 +54,7 @@ class Structure:
         self._types = list(layout.records)
         self._parents: dict[str, int] = {}
         self._ended = False
+        self._in_post = False
         self._writing = False  # then nothing has a place in a file yet
         self._running = [self._total(name, total) for name, total in layout.file.totals.items()]
 
@@ -143,6 +144,15 @@ class Structure:
             for row in np.flatnonzero((kinds == self._types.index(name)) & (parent != whole)).tolist():
                 self._find(batch, row, findings, "out_of_order", f"a record {name} that comes after no {spec.under}")
             self._parents[name] = int(parent[-1])
+
+    def _in_posts(self, batch: pa.RecordBatch, kinds: Kinds, findings: Findings) -> None:
+        """The groups of a post come after it: on writing, where rows may be in any order."""
+        records, counted = self.layout.records, self.layout.counted
+        groups = [k for k, t in enumerate(self._types) if t != counted and not (records[t].place or records[t].line)]
+        begun = np.logical_or.accumulate(kinds == self._types.index(counted)) | self._in_post
+        for row in np.flatnonzero(np.isin(kinds, groups) & ~begun).tolist():
+            self._find(batch, row, findings, "out_of_order", f"a record that comes after no {counted}")
+        self._in_post = bool(begun[-1])
 
     def _within(self, inner: str, outer: str) -> bool:
         while inner and inner != outer:
@@ -253,6 +263,8 @@ class Structure:
         if batch.num_rows == 0:
             return batch
         self._relations(batch, kinds, findings)
+        if self.layout.kind == "tagged":
+            self._in_posts(batch, kinds, findings)
         for running in self._running:
             rows, values = self._values(running, batch, kinds)
             if kept is not None:

@@ -103,9 +103,9 @@ class TaggedReader:
     def _head(self) -> Iterator[pa.RecordBatch]:
         """Everything before the data."""
         data = self._data
-        while self._begins not in data and len(data) < LONGEST_POST and (more := self.source.read()):
+        while _line_of(data, self._begins) < 0 and len(data) < LONGEST_POST and (more := self.source.read()):
             data += more
-        start = data.find(self._begins)
+        start = _line_of(data, self._begins)
         self._crlf = crlf(data)
         if data.startswith(BOM) and self.page.name != "utf-8-sig":
             self._find("bom", f"the file begins with a UTF-8 byte order mark, which {self.page.name} has not",
@@ -125,7 +125,7 @@ class TaggedReader:
     def _blocks(self) -> Iterator[tuple[bytes, int]]:
         data, ended = self._data, False
         while not ended:
-            end = data.find(self._ends)
+            end = _line_of(data, self._ends)
             ended = end >= 0
             cut = end if ended else self._cut(data)
             if cut:
@@ -157,8 +157,10 @@ class TaggedReader:
         closes = self._bytes(self.main.closes)
         if not closes:
             return data.rfind(b"\n") + 1
-        last = data.rfind(closes)
-        return data.find(b"\n", last) + 1 if last >= 0 else 0
+        last = data.rfind(b"\n" + closes)
+        while last >= 0 and not _ends_there(data, last + 1 + len(closes)):
+            last = data.rfind(b"\n" + closes, 0, last)
+        return data.find(b"\n", last + 1) + 1 if last >= 0 else 0
 
     def _tail(self) -> Iterator[pa.RecordBatch]:
         """Everything after the data."""
@@ -311,3 +313,18 @@ class TaggedReader:
 def _bare(keyword: str) -> str:
     """A keyword without the letters in which encodings differ."""
     return re.sub(r"[^#_\-0-9A-Za-z]+", "?", keyword)
+
+
+def _line_of(data: bytes, word: bytes) -> int:
+    """Where the first line begins that is known by this word; -1 when there is none. Within a value it is none."""
+    first = len(BOM) if data.startswith(BOM) else 0
+    if data.startswith(word, first) and _ends_there(data, first + len(word)):
+        return first
+    at = data.find(b"\n" + word)
+    while at >= 0 and not _ends_there(data, at + 1 + len(word)):
+        at = data.find(b"\n" + word, at + 1)
+    return at + 1 if at >= 0 else -1
+
+
+def _ends_there(data: bytes, at: int) -> bool:
+    return data[at : at + 1] in (b"", b"\n", b"\r", b" ", b"\t")

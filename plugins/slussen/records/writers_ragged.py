@@ -19,6 +19,7 @@ from slussen.records.notation import FieldSpec
 from slussen.records.writers import RAW, Done, Faults, Target, Task, Writer
 
 CONTROL = "control_character"
+NOTHING = "$"  # how Navet says that a term has lost its value
 UNBROKEN = re.compile(r"\r(?!\n)|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # control characters but line breaks
 
 
@@ -106,7 +107,7 @@ class DelimitedWriter(_Ragged):
         file = self.layout.file
         for f, text in zip(fields, texts, strict=True):
             if file.nothing and len(rows := _rows(pc.equal(text, file.nothing))):
-                yield f, Fault("nothing", "the value is what the layout writes for nothing", rows)
+                yield f, Fault("nothing", writing.READ_AS_NOTHING, rows)
             bare = not file.quote and file.separator.isprintable()  # another is a control character, and found as one
             if bare and len(rows := _rows(pc.match_substring(text, file.separator))):
                 yield f, Fault("separator", "a separator within the value, and the layout has no quotes", rows)
@@ -196,6 +197,8 @@ class TaggedWriter(_Ragged):
         lines = []
         for f in sorted(self.layout.of(name), key=lambda f: not spec.place and str(f.at)):
             text = self.text(f, _column(batch, f, name, rows), findings, counts, rows)
+            if len(nothing := _rows(pc.equal(text, NOTHING))):
+                findings.add(f, Fault("nothing", writing.READ_AS_NOTHING, nothing), rows)
             prefix = "" if str(f.at).startswith("#") else self.layout.file.prefix
             line = pc.binary_join_element_wise(f"{prefix}{f.at} ", text, self.line_end, "")
             lines.append(pc.if_else(pc.equal(text, ""), "", line))

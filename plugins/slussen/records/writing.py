@@ -45,6 +45,7 @@ WIDER = "shorten it at the source, or widen the field in the layout"
 SOURCE = "correct it at the source"
 FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
 EARLIEST, LATEST = (int(np.datetime64(d).astype(np.int64)) for d in ("0001-01-01", "9999-12-31"))  # that can be said
+READ_AS_NOTHING = "the value is what the layout writes for nothing"
 SAID = {"ss": 1, "mm": 60, "hh": 3600}  # seconds of the smallest part that a form has
 
 
@@ -139,6 +140,8 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         if f.check:
             empty = np.asarray(pc.equal(pc.ascii_trim(plain, "0") if f.zeros else plain, ""))
             no_identities(f, letters, offsets, empty, faults)
+    if f.zeros and (rows := np.flatnonzero(np.asarray(pc.match_substring_regex(column, "^0+$").fill_null(False)))).size:
+        faults.append(Fault("nothing", READ_AS_NOTHING, rows))
     if f.codes and f.type != "boolean":
         unknown = ~known(f, column, flat)
         if unknown.any():
@@ -390,6 +393,8 @@ def moments(f: FieldSpec, column: pa.Array) -> tuple[Bytes, list[Fault]]:
         cells[:, place] = ord(letter)
     parts = _parts(days, within)
     spans = forms.parts(f.shape)
+    if f.type == "time" and f.zeros and (rows := np.flatnonzero((within == 0) & np.asarray(column.is_valid()))).size:
+        faults.append(Fault("nothing", READ_AS_NOTHING, rows))
     outside = (days < EARLIEST) | (days > LATEST) | (within < 0) | (within >= 86400)
     said = next((seconds for part, seconds in SAID.items() if part in spans), 86400)
     outside |= within % said != 0

@@ -193,7 +193,7 @@ def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
 def _typed(
     batch: pa.RecordBatch, numbers: NDArray[np.int64], layout: Layout, path: Path, findings: Findings
 ) -> pa.RecordBatch:
-    n = batch.num_rows
+    n = len(numbers)  # rows without a column have no length of their own
     known = {*layout.schema.names, RAW}
     if unknown := [name for name in batch.schema.names if name not in known]:
         raise CallError(f"{path.name}: columns that {layout.name} doesn't have: {', '.join(unknown)}")
