@@ -335,6 +335,29 @@ def test_a_marker_left_by_a_killed_run_goes_whatever_its_name_is_written_in(
     assert not [f for f in inbox.iterdir() if f.is_file()]
 
 
+def test_a_marker_that_cannot_be_put_away_keeps_no_other_file(
+    inbox: Path, store: PayloadStore, book: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.txt", "a.txt.klar"):
+        (inbox / name).write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "a.txt", markers=True, step="look at what was moved")
+    archive = Directory.archive
+    for n, may in enumerate((False, False, True)):
+        for name in (f"{n}.txt", f"{n}.txt.klar"):
+            (inbox / name).write_bytes(b"%d" % n)
+
+        def moves(self: Directory, seen: Entry, place: str, may: bool = may) -> str:
+            if seen.name == "a.txt.klar" and not may:
+                raise TransportRefused("archiving a.txt.klar: not permitted")
+            return archive(self, seen, place)
+
+        with Directory(inbox) as source, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Directory, "archive", moves)
+            assert take(MARKED, source, store, book, run=f"{n}").taken == {f"{n}.txt"}
+        assert ("not permitted" in caplog.text, (inbox / "a.txt.klar").exists()) == (True, not may)
+    assert not book.unarchived("kir")
+
+
 def test_what_somebody_touches_in_the_archive_is_the_same_file_still(
     inbox: Path, store: PayloadStore, book: Any
 ) -> None:
