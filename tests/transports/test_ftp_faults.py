@@ -392,6 +392,24 @@ def test_where_sizes_are_not_told_what_was_moved_by_mistake_is_put_back_all_the_
     assert (tmp_path / "a.txt").read_bytes() == b"the second"
 
 
+class CountsListings(Files):
+    listings = 0
+
+    def ftp_NLST(self, path: str) -> None:
+        CountsListings.listings += 1
+        super().ftp_NLST(path)
+
+
+def test_an_archive_is_listed_only_for_a_name_that_is_taken_there(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    client, listings = faulty(CountsListings), []
+    for name in ("a.txt", "b.txt", "a.txt"):
+        (tmp_path / name).write_bytes(b"x")
+        archive(client, client.fetch(name, io.BytesIO()))
+        listings.append(CountsListings.listings)
+    assert listings == [0, 0, 1]
+    assert {f.name for f in (tmp_path / "archive").iterdir()} == {"a.txt", "a.txt.2", "b.txt"}
+
+
 class AnyCase(Files):
     """As Windows: a name is found whatever its case, and listed as it was made."""
 

@@ -440,9 +440,11 @@ class Ftp(Remote):
         with self._said(f"archiving {name}"):
             with suppress(ftplib.error_perm):  # it is there; if it can't be made, the rename says so
                 self._ftp.mkd(ARCHIVE)
+            if not taken and self._look(f"{ARCHIVE}/{path}") is False:
+                return f"{ARCHIVE}/{name}"
             listed = set(self._names(ARCHIVE))
-            places = (self._unwire(f"{ARCHIVE}/{v}") for v in versions(path) if v not in listed)
-            return next(place for place in places if place not in taken)
+            free = (v for v in versions(name) if f"{ARCHIVE}/{v}" not in taken and self._wire(v) not in listed)
+            return f"{ARCHIVE}/{next(free)}"
 
     def archive(self, seen: Entry, place: str) -> str:
         """A collector at the same moment could take the free place first: the folder is one collector's."""
