@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -18,7 +19,7 @@ from pyftpdlib.ioloop import IOLoop
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
 from slussen.archiving import archive, archiving
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import Entry, Exists, Missing, ftp
+from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, remote
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
 
@@ -314,6 +315,74 @@ def test_size_hash_or_reading_back_decide_whether_it_arrived(
     client = faulty(handler, read_back=read_back)
     client.put("a", io.BytesIO(CONTENT), len(CONTENT))
     assert client.verify("a", len(CONTENT), sha256(CONTENT).hexdigest()) is whole
+
+
+class HashesSlowly(Hashes):
+    def ftp_XSHA256(self, path: str) -> None:
+        time.sleep(1)
+        super().ftp_XSHA256(path)
+
+
+def test_the_servers_hash_of_a_large_file_is_waited_for(
+    faulty: Callable[..., Ftp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ftp, remote):
+        monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(remote, "HASHED", len(CONTENT) // 10)
+    client = faulty(HashesSlowly)
+    client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    assert client.verify("a", len(CONTENT), sha256(b"y" * len(CONTENT)).hexdigest())
+    assert client._ftp.sock.gettimeout() == 0.5  # and nothing else
+
+
+class SaysLess(Files):
+    """A large file is half as long again as it is said to be."""
+
+    fetched = 0
+
+    def ftp_SIZE(self, path: str) -> None:
+        self.respond(f"213 {remote.LARGE}")
+
+    def ftp_RETR(self, path: str) -> None:
+        SaysLess.fetched += 1
+        super().ftp_RETR(path)
+
+
+def test_what_brings_more_than_there_should_be_is_not_begun_again(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(remote.LARGE * 3 // 2))
+    with pytest.raises(TransportError, match="more came"):
+        faulty(SaysLess).fetch("a", io.BytesIO())
+    assert SaysLess.fetched == 1
+
+
+def test_where_there_is_no_memory_for_what_comes_nothing_is_waited_for(
+    faulty: Callable[..., Ftp], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(CONTENT)
+    client = faulty(Files)
+    monkeypatch.setattr(ftp_client, "CHUNK", 1 << 60)
+    with pytest.raises(MemoryError):
+        client.fetch("a", io.BytesIO())
+
+
+class OnlySaysThatItListsFacts(Files):
+    """As a firewall's proxy that passes FEAT on."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd in ("MLSD", "MLST"):
+            self.respond("500 Unknown command.")
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+def test_a_server_that_has_no_mlsd_whatever_it_says_is_listed_by_names(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    client = faulty(OnlySaysThatItListsFacts)
+    (tmp_path / "a.txt").write_bytes(b"x")
+    for _ in range(2):
+        [entry] = client.entries("*.txt")
+        assert (entry.name, entry.size, bool(entry.modified)) == ("a.txt", 1, True)
 
 
 class NoListings(Files):

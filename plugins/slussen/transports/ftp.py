@@ -34,7 +34,7 @@ from slussen.transports import (
 )
 from slussen.transports.ftp_client import Client
 from slussen.transports.ftp_listing import files
-from slussen.transports.remote import Got, Pace, Remote, TooMuch
+from slussen.transports.remote import Got, Pace, Remote, TooMuch, hashing
 
 ARCHIVE = "archive"
 ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
@@ -128,13 +128,26 @@ class Ftp(Remote):
 
     def entries(self, pattern: str) -> list[Entry]:
         with self._said("listing"):
-            found = self._listed(pattern) if "MLST" in self._features else self._looked_up(pattern)
+            facts = self._facts()
+            found = self._looked_up(pattern) if facts is None else self._listed(facts, pattern)
             return in_order({entry.name: entry for entry in found}.values())
 
-    def _listed(self, pattern: str) -> Iterator[Entry]:
-        """By MLSD (RFC 3659, 7). A line that can't be read comes as a name that can't be used."""
+    def _facts(self) -> list[str] | None:
+        """The lines of MLSD (RFC 3659, 7); None where the server hasn't got it, whatever it says of itself."""
         lines: list[str] = []
-        self._ftp.retrlines("MLSD", lines.append)
+        if "MLST" not in self._features:
+            return None
+        try:
+            self._ftp.retrlines("MLSD", lines.append)
+        except ftplib.error_perm as error:
+            if code(error) not in UNKNOWN:
+                raise
+            del self._features["MLST"]
+            return None
+        return lines
+
+    def _listed(self, lines: list[str], pattern: str) -> Iterator[Entry]:
+        """By MLSD. A line that can't be read comes as a name that can't be used."""
         for number, line in enumerate(lines, 1):
             told, _, wire = line.partition(" ")
             facts = {key.lower(): value for key, _, value in (fact.partition("=") for fact in told.split(";"))}
@@ -362,18 +375,16 @@ class Ftp(Remote):
 
     def _told_digest(self, path: str, size: int = 0) -> str:
         """The server's own SHA-256 of a file, or of its first ``size`` bytes, where it offers one (HASH, XSHA256)."""
+        asks = []
+        if not size and any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
+            asks = ["OPTS HASH SHA-256", f"HASH {path}"]
+        elif "XSHA256" in self._features:
+            asks = [f"XSHA256 {path} 0 {size}" if size else f"XSHA256 {path}"]
+        reply = ""
         try:
-            if size and "XSHA256" in self._features:
-                reply = self._ftp.sendcmd(f"XSHA256 {path} 0 {size}")
-            elif size:
-                return ""
-            elif any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
-                self._ftp.sendcmd("OPTS HASH SHA-256")
-                reply = self._ftp.sendcmd(f"HASH {path}")
-            elif "XSHA256" in self._features:
-                reply = self._ftp.sendcmd(f"XSHA256 {path}")
-            else:
-                return ""
+            with self._ftp.patient(hashing(size or self._size(path)) if asks else 0):
+                for ask in asks:
+                    reply = self._ftp.sendcmd(ask)
         except ftplib.error_perm:
             return ""
         found = DIGEST.search(reply)
