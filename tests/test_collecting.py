@@ -31,6 +31,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.integration import Integration, Part, directory, mvs, sql, x400
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
+from slussen.sentences import story
 from slussen.taking import Taking
 from slussen.transports import Entry, Missing
 from slussen.transports.directory import Directory
@@ -333,6 +334,20 @@ def test_a_marker_left_by_a_killed_run_goes_whatever_its_name_is_written_in(
     with Directory(inbox) as source:
         take(MARKED, source, store, book)
     assert not [f for f in inbox.iterdir() if f.is_file()]
+
+
+def test_a_file_whose_owner_takes_it_away_before_it_is_moved_is_not_said_to_be_archived(
+    inbox: Path, store: PayloadStore
+) -> None:
+    book: Any = Book()  # long ago
+    (inbox / "a.txt").write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "a.txt", step="archive")
+    (inbox / "a.txt").unlink()
+    with Directory(inbox) as source:
+        for _ in range(2):
+            take(row(), source, store, book)
+    assert [e.kind for e in book.all] == ["collected", "archiving", "gone"]
+    assert story(book.all, book.at.date())[-1].endswith("no longer at the source when it was to be archived there")
 
 
 def test_a_marker_that_cannot_be_put_away_keeps_no_other_file(

@@ -209,7 +209,7 @@ def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object
     while True:
         events = ledger.events(stream)
         before = next((e for e in events if e.kind == "collected"), None)
-        if before is not None and any(e.kind == "archived" for e in events):
+        if before is not None and any(e.kind in ("archived", "gone") for e in events):
             return before.data["run"], stream, False
         earlier = _earlier(ledger, integration, stream, data, scope, before)
         if before is not None:

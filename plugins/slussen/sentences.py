@@ -128,6 +128,7 @@ WORK = frozenset({"claim", "uploaded", "sending"})  # told only while the delive
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "collected": lambda d: f"collected {d.get('name')}{_size(d)}, sha256 {_short(d.get('sha256'))}",
     "archived": lambda d: f"moved at the source to {d['place']}" if d.get("place") else "archived at the source",
+    "gone": lambda d: "no longer at the source when it was to be archived there",
     "repeated": lambda d: "came again, the same content: not sent on" + (f" (see {d['of']})" if d.get("of") else ""),
     "staged": _staged,
     "gated": _gated,

@@ -219,15 +219,17 @@ class Busy(Files):
 @pytest.mark.parametrize(
     ("reply", "passing"),
     [
-        ("450 Busy.", True), ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
+        ("450 Busy.", True), ("451 Write error: Permission denied", False), ("450 Locked, access denied.", True), ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
         ("550 Data set in use by another job.", True), ("550 Denied.", False), ("553 Not allowed.", False),
         ("532 Need account.", False),
     ],
 )  # fmt: skip
 def test_the_reply_code_says_whether_it_passes(faulty: Callable[..., Ftp], reply: str, passing: bool) -> None:
     client = faulty(type("Busy", (Busy,), {"reply": reply}))
-    with pytest.raises(TransportError if passing else TransportRefused):
+    with pytest.raises(TransportError if passing else TransportRefused) as caught:
         client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    if reply.startswith("45"):
+        assert any(words in str(caught.value) for words in ("busy", "full disk", "no room"))
 
 
 class LosesTheReply(Files):

@@ -40,7 +40,8 @@ ARCHIVE = "archive"
 ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
 MEANINGS = {
     ABSENT: "no such file, or no permission", QUOTA: "no room, or a quota", NOT_IN: "not logged in, or not allowed",
-    "553": "the name, or writing it, is not allowed",
+    "553": "the name, or writing it, is not allowed", "425": "no data connection", "426": "the transfer was cut off",
+    "450": "busy, or not permitted", "451": "a fault there, often a full disk", "452": "no room",
 }  # fmt: skip
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
@@ -51,6 +52,7 @@ NONE = re.compile(
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"denied|permission|not permitted|authori|access|fail|unable", re.IGNORECASE)
+DENIED = re.compile(r"45[01].*(?:denied|not permitted)", re.IGNORECASE | re.DOTALL)
 TOO_MANY = re.compile(r"too many|maximum number|try again|temporar", re.IGNORECASE)
 MANY = 1000  # files from which one listing is better than a question for each
 
@@ -546,7 +548,7 @@ class Ftp(Remote):
         except ftplib.error_temp as error:
             if code(error) in (CLOSING, CUT_OFF):
                 self._ftp.close()
-            raise TransportError(f"{doing}: the server says {code(error)}") from None
+            raise self._refusal(doing, error) from None
         except ftplib.error_perm as error:
             raise self._meaning(doing, error, path) from None
         except (ftplib.Error, EOFError, OSError, ValueError, IndexError) as error:
@@ -564,8 +566,11 @@ class Ftp(Remote):
                     return Missing(f"{doing}: there is none (550)")
         return self._refusal(doing, error)
 
-    def _refusal(self, doing: str, error: ftplib.error_perm) -> TransportError | TransportRefused:
-        passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
+    def _refusal(self, doing: str, error: ftplib.error_perm | ftplib.error_temp) -> TransportError | TransportRefused:
+        if isinstance(error, ftplib.error_temp):  # ProFTPD says so of what may not be read, too
+            passing = not DENIED.search(str(error)) or IN_USE.search(str(error))
+        else:
+            passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
         words = f": {MEANINGS[code(error)]}" if code(error) in MEANINGS else ""
         return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)}{words})")
 
