@@ -44,6 +44,14 @@ def test_a_large_file_that_is_cut_off_is_gone_on_with(server: Running, place: Pl
         assert place.standing()[name] == LARGE
 
 
+def test_what_is_no_file_is_listed_as_refused(place: Place) -> None:
+    place.bring("a.txt")
+    (place.folder / "link.txt").symlink_to("/etc/passwd")
+    with place.open() as at:
+        assert [e.name for e in at.entries("*.txt")] == ["a.txt", "link.txt, which is no regular file/"]
+    (place.folder / "link.txt").unlink()
+
+
 def test_the_servers_hash_of_a_large_file_is_waited_for(
     server: Running, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,7 +219,8 @@ class Busy(Files):
 @pytest.mark.parametrize(
     ("reply", "passing"),
     [
-        ("450 Busy.", True), ("451 Write error: Permission denied", False), ("450 Locked, access denied.", True), ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
+        ("450 Busy.", True), ("450 Locked, access denied.", True), ("451 Write error: Permission denied", False),
+        ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
         ("550 Data set in use by another job.", True), ("550 Denied.", False), ("553 Not allowed.", False),
         ("532 Need account.", False),
     ],
@@ -385,6 +386,23 @@ def test_a_server_that_has_no_mlsd_whatever_it_says_is_listed_by_names(
     for _ in range(2):
         [entry] = client.entries("*.txt")
         assert (entry.name, entry.size, bool(entry.modified)) == ("a.txt", 1, True)
+
+
+class ShowsLinks(Files):
+    """As ProFTPD does."""
+
+    def ftp_MLSD(self, path: str) -> None:
+        kinds = {"a.txt": "file", "link.txt": "OS.unix=symlink", "folder.txt": "dir", ".": "cdir"}
+        lines = "".join(f"type={kind};size=1;modify=20260101000000; {name}\r\n" for name, kind in kinds.items())
+        self.push_dtp_data(lines.encode(), cmd="MLSD")
+
+
+def test_a_link_is_listed_as_refused(faulty: Callable[..., Ftp]) -> None:
+    client = faulty(ShowsLinks)
+    file, link = client.entries("*.txt")
+    assert (file.name, link.name) == ("a.txt", "link.txt, which is no regular file/")
+    with pytest.raises(TransportRefused, match="no regular file"):
+        client.fetch(link.name, io.BytesIO())
 
 
 class NoListings(Files):

@@ -28,6 +28,7 @@ from slussen.transports import (
     in_order,
     is_plain,
     matches,
+    no_file,
     plain,
     tls,
     versions,
@@ -43,6 +44,7 @@ MEANINGS = {
     "553": "the name, or writing it, is not allowed", "425": "no data connection", "426": "the transfer was cut off",
     "450": "busy, or not permitted", "451": "a fault there, often a full disk", "452": "no room",
 }  # fmt: skip
+FOLDERS = ("dir", "cdir", "pdir")  # among MLSD's types
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
@@ -156,7 +158,11 @@ class Ftp(Remote):
             name = self._unwire(wire)
             if not name or not facts.get("type"):
                 yield unreadable(number)
-            elif facts["type"].lower() == "file" and matches(name, pattern):
+            elif facts["type"].lower() in FOLDERS or not matches(name, pattern):
+                continue
+            elif facts["type"].lower() != "file":  # OS.unix=symlink
+                yield no_file(name)
+            else:
                 size = facts.get("size", "")
                 if size.isdigit() or not is_plain(name):
                     yield Entry(name, int(size) if size.isdigit() else 0, facts.get("modify", ""))
@@ -179,6 +185,7 @@ class Ftp(Remote):
             except ftplib.error_perm:
                 unsure.add(name)
         if unsure:
+            unsure |= {no_file(name).name for name in unsure}
             yield from (entry for entry in self._read_listing(pattern) if entry.name in unsure)
 
     def _shown(self, name: str, path: str) -> Entry | None:
@@ -203,7 +210,7 @@ class Ftp(Remote):
             if isinstance(found, int):
                 yield unreadable(found)
             elif matches(name := self._unwire(found[0]), pattern):
-                yield Entry(name, found[1], found[2])
+                yield no_file(name) if found[1] is None else Entry(name, found[1], found[2])
 
     def stat(self, name: str) -> Entry | None:
         path = self._path(name)
@@ -567,10 +574,11 @@ class Ftp(Remote):
         return self._refusal(doing, error)
 
     def _refusal(self, doing: str, error: ftplib.error_perm | ftplib.error_temp) -> TransportError | TransportRefused:
+        in_use = bool(IN_USE.search(str(error)))
         if isinstance(error, ftplib.error_temp):  # ProFTPD says so of what may not be read, too
-            passing = not DENIED.search(str(error)) or IN_USE.search(str(error))
+            passing = in_use or not DENIED.search(str(error))
         else:
-            passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
+            passing = code(error) == QUOTA or (code(error) == ABSENT and in_use)
         words = f": {MEANINGS[code(error)]}" if code(error) in MEANINGS else ""
         return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)}{words})")
 
