@@ -31,6 +31,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.integration import Integration, Part, directory, mvs, sql, x400
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
+from slussen.sentences import story
 from slussen.taking import Taking
 from slussen.transports import Entry, Missing
 from slussen.transports.directory import Directory
@@ -333,6 +334,43 @@ def test_a_marker_left_by_a_killed_run_goes_whatever_its_name_is_written_in(
     with Directory(inbox) as source:
         take(MARKED, source, store, book)
     assert not [f for f in inbox.iterdir() if f.is_file()]
+
+
+def test_a_file_whose_owner_takes_it_away_before_it_is_moved_is_not_said_to_be_archived(
+    inbox: Path, store: PayloadStore
+) -> None:
+    book: Any = Book()  # long ago
+    (inbox / "a.txt").write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "a.txt", step="archive")
+    (inbox / "a.txt").unlink()
+    with Directory(inbox) as source:
+        for _ in range(2):
+            take(row(), source, store, book)
+    assert [e.kind for e in book.all] == ["collected", "archiving", "gone"]
+    assert story(book.all, book.at.date())[-1].endswith("no longer at the source when it was to be archived there")
+
+
+def test_a_marker_that_cannot_be_put_away_keeps_no_other_file(
+    inbox: Path, store: PayloadStore, book: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.txt", "a.txt.klar"):
+        (inbox / name).write_bytes(CONTENT)
+    moved_and_killed(inbox, store, book, "a.txt", markers=True, step="look at what was moved")
+    archive = Directory.archive
+    for n, may in enumerate((False, False, True)):
+        for name in (f"{n}.txt", f"{n}.txt.klar"):
+            (inbox / name).write_bytes(b"%d" % n)
+
+        def moves(self: Directory, seen: Entry, place: str, may: bool = may) -> str:
+            if seen.name == "a.txt.klar" and not may:
+                raise TransportRefused("archiving a.txt.klar: not permitted")
+            return archive(self, seen, place)
+
+        with Directory(inbox) as source, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Directory, "archive", moves)
+            assert take(MARKED, source, store, book, run=f"{n}").taken == {f"{n}.txt"}
+        assert ("not permitted" in caplog.text, (inbox / "a.txt.klar").exists()) == (True, not may)
+    assert not book.unarchived("kir")
 
 
 def test_what_somebody_touches_in_the_archive_is_the_same_file_still(

@@ -252,6 +252,20 @@ def test_what_is_not_ours_is_not_replaced_either(setting: Setting, step: str) ->
     assert world.partner.files[NAME] == STRANGER
 
 
+@pytest.mark.parametrize("error", [TransportError, TransportRefused])
+def test_what_could_not_be_verified_is_not_left_at_the_partner(error: type[Exception]) -> None:
+    world = only(HOLDING)
+
+    def verify(*asked: object) -> bool:
+        raise error("verifying")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
+        patch.setattr(world.partner, "verify", verify)
+        drive(world.fresh(*HOLDING.deliveries[0]))
+    assert world.partner.files == {}
+    world.settle()
+
+
 def test_our_own_content_under_the_name_is_delivered() -> None:
     world = only(HOLDING)
     world.partner.files[NAME] = NEW

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 
 from sandbox.postgres import Server
 from slussen import settings
-from slussen.database import migrate
+from slussen.database import connect, migrate
 from slussen.errors import TechnicalError
 from slussen.ledger import Conflict, Interchange, Ledger, book
 
@@ -169,6 +171,54 @@ def test_pages_of_the_list_are_the_whole_list(ledger: Ledger) -> None:
     assert pages == whole
     assert [i.id for i in ledger.interchanges("b", limit=2)] == ["b-3", "b-5"]
     assert ledger.interchanges("a") == whole[::2]
+
+
+HISTORY = """
+    insert into ledger.event (seq, id, at, stream, nth, integration, kind, body, prev, hash)
+    select 3 * n + nth, gen_random_uuid(), now(), 's' || n, nth, 'i' || n % 20, kind, body, '', ''
+    from generate_series(1, 10000) n, lateral (values
+        (1, 'collected', format('{"sha256": "%s", "name": "a.txt"}', n % 9000)),
+        (2, 'archiving', format('{"name": "a.txt", "place": "archive/a.txt.%s"}', n)),
+        (3, 'archived', format('{"noted": %s}', 3 * n + 2))
+    ) events (nth, kind, body)
+    where n <> 50 or nth < 3
+"""
+
+
+def test_no_look_at_a_source_reads_the_whole_ledger(
+    owner: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(owner, autocommit=True) as connection:
+        connection.execute(HISTORY)
+        connection.execute("analyze ledger.event")
+    [note] = ledger.unarchived("i10")
+    assert (note.stream, note.kind, ledger.unarchived("i11")) == ("s50", "archiving", [])
+    assert [e.seq for e in ledger.moves_to("archive/a.txt.50")] == [note.seq]
+    assert [e.stream for e in ledger.collected("i10", "50")] == ["s50", "s9050"]
+    plans = []
+
+    class Explained:
+        """Says how a query would be answered."""
+
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def execute(self, query: Any, values: Any) -> Any:
+            text = query if isinstance(query, bytes) else query.encode()
+            plans.append(str(self.connection.execute(b"explain " + text, values).fetchall()))
+            return self.connection.execute(query, values)
+
+    @contextmanager
+    def explaining(self: Ledger) -> Iterator[Explained]:
+        with connect(owner) as connection:
+            yield Explained(connection)
+
+    monkeypatch.setattr(Ledger, "_connection", explaining)
+    ledger.unarchived("i10")
+    ledger.moves_to("archive/a.txt.50")
+    ledger.collected("i10", "50")
+    indexes = ("event_moved", "event_place", "event_expr_idx")
+    assert [index for plan, index in zip(plans, indexes, strict=True) if index in plan] == [*indexes], plans
 
 
 def test_the_end_of_the_chain_may_move_while_it_is_verified(ledger: Ledger) -> None:

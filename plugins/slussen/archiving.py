@@ -132,8 +132,9 @@ def _found(source: Source, ledger: Ledger, note: Event) -> str | None:
 
 def said(ledger: Ledger, note: Event, place: str) -> None:
     """Write down where a move that was noted has ended."""
-    kind, more = ("repeated", note.data["repeated"]) if "repeated" in note.data else ("archived", {})
-    data = {**more, "place": place, "noted": note.seq}
+    repeated = note.data.get("repeated")
+    kind = "repeated" if repeated else "archived" if place or not note.data["place"] else "gone"
+    data = {**(repeated or {}), "place": place, "noted": note.seq}
     ledger.append(note.stream, kind, data, integration=note.integration)
 
 

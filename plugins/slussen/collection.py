@@ -209,7 +209,7 @@ def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object
     while True:
         events = ledger.events(stream)
         before = next((e for e in events if e.kind == "collected"), None)
-        if before is not None and any(e.kind == "archived" for e in events):
+        if before is not None and any(e.kind in ("archived", "gone") for e in events):
             return before.data["run"], stream, False
         earlier = _earlier(ledger, integration, stream, data, scope, before)
         if before is not None:
@@ -233,21 +233,18 @@ def _earlier(
     """The interchange that had this content first; in this run only, where repeats are legitimate."""
     if not data["bytes"]:
         return ""  # nothing isn't the same as nothing
-    for event in ledger.kind("collected", integration=integration):
+    for event in ledger.collected(integration, str(data["sha256"])):
         if before is not None and event.seq >= before.seq:
             return ""
-        same = event.stream != stream and event.data["sha256"] == data["sha256"]
-        if same and scope in ("", event.data["run"]):
+        if event.stream != stream and scope in ("", event.data["run"]):
             return event.stream
     return ""
 
 
 def _same_file(ledger: Ledger, integration: str, entry: Entry, digest: str) -> str:
     """The interchange that has this very file already, of another run: as the source tells it, not by content alone."""
-    for event in ledger.kind("collected", integration=integration) if entry.modified else ():
-        data = event.data
-        same = (as_named(data["name"]), data["sha256"], data.get("modified"))
-        if same == (entry.name, digest, entry.modified):
+    for event in ledger.collected(integration, digest) if entry.modified else ():
+        if (as_named(event.data["name"]), event.data.get("modified")) == (entry.name, entry.modified):
             return event.stream
     return ""
 

@@ -26,8 +26,8 @@ one's: on z/OS only if the newer was taken meanwhile, in a directory and on FTP 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal, TypeVar
@@ -196,19 +196,24 @@ class _Attempt:
             raise self._taken()
 
     def upload(self) -> None:
-        with self.store.open(self.d.sha256) as payload:
-            try:
-                self.to.put(self.temporary(self.number), payload, self.d.bytes)
-            except (TransportError, TransportRefused):
-                self.withdraw()
-                raise
+        with self.store.open(self.d.sha256) as payload, self.withdrawing():
+            self.to.put(self.temporary(self.number), payload, self.d.bytes)
 
     def verify(self) -> None:
-        if not self.to.verify(self.temporary(self.number), self.d.bytes, self.d.sha256):
+        with self.withdrawing():
+            if not self.to.verify(self.temporary(self.number), self.d.bytes, self.d.sha256):
+                raise TransportError(
+                    f"{self.d.interchange}: what arrived under {self.d.name}'s temporary name is not whole"
+                )
+
+    @contextmanager
+    def withdrawing(self) -> Iterator[None]:
+        """What fails here leaves nothing of this attempt at the partner, if they let us."""
+        try:
+            yield
+        except (TransportError, TransportRefused):
             self.withdraw()
-            raise TransportError(
-                f"{self.d.interchange}: what arrived under {self.d.name}'s temporary name is not whole"
-            )
+            raise
 
     def withdraw(self) -> None:
         """Remove what this attempt has uploaded, if the partner lets us: whoever delivers sweeps it up otherwise."""

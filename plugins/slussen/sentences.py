@@ -128,9 +128,8 @@ WORK = frozenset({"claim", "uploaded", "sending"})  # told only while the delive
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "collected": lambda d: f"collected {d.get('name')}{_size(d)}, sha256 {_short(d.get('sha256'))}",
     "archived": lambda d: f"moved at the source to {d['place']}" if d.get("place") else "archived at the source",
-    "repeated": lambda d: (
-        "came again, the same content: not sent on" + (f" (see {d['repeat_of']})" if d.get("repeat_of") else "")
-    ),
+    "gone": lambda d: "no longer at the source when it was to be archived there",
+    "repeated": lambda d: f"came again, the same content: not sent on (see {d.get('repeat_of')})",
     "staged": _staged,
     "gated": _gated,
     "held": _held,

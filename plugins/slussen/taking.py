@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slussen import watching
 from slussen.archiving import archive, recover, said
 from slussen.collection import Changed, NotOurs, claimed, collect
-from slussen.errors import TransportError, TransportRefused
+from slussen.errors import SlussenError, TransportError, TransportRefused
 from slussen.ledger import as_named
 from slussen.transports import Missing, matches
 
@@ -123,9 +123,16 @@ class Taking:
     def _end_what_was_moved(self) -> None:
         """A run that was cut off after it had moved a file has said nothing yet, and may have left its marker."""
         for event, place in self.moved:
-            marker_of = self.integration.source.marker.format(name=as_named(event.data["name"]))
-            for marker in self.seen.strays:
-                if watching.composed(marker.name) == watching.composed(marker_of):
-                    with suppress(Missing):
-                        archive(self.source, marker)
+            try:
+                self._end_markers_of(as_named(event.data["name"]))
+            except SlussenError as error:  # it is tried again by the next look, and keeps no file from being taken
+                self.log.warning("%s", error)
+                continue
             said(self.book, event, place)
+
+    def _end_markers_of(self, name: str) -> None:
+        marker_of = watching.composed(self.integration.source.marker.format(name=name))
+        for marker in self.seen.strays:
+            if watching.composed(marker.name) == marker_of:
+                with suppress(Missing):
+                    archive(self.source, marker)

@@ -127,6 +127,7 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
                 continue
             wrong += bad
             total += played.total()
+            console.print(f"{protocol} {scenario}: {played.total():,} injections, {len(bad)} bad, {seconds:.0f} s")
             cells = [f"{played[what]:,}" if played[what] else "–" for what in WHATS]
             table.add_row(protocol, scenario, *cells, f"{played.total():,}", f"{seconds:.0f}")
     table.add_section()

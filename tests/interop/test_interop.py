@@ -14,6 +14,7 @@ import trustme
 from sandbox.proxy import Cut, Proxy
 from slussen.archiving import archive
 from slussen.errors import TransportError, TransportRefused
+from slussen.transports import ftp, remote, sftp
 from tests.interop.servers import Running
 from tests.transports.places import CONTENT, Place
 from tests.transports.test_conformance import *  # noqa: F403
@@ -41,6 +42,29 @@ def test_a_large_file_that_is_cut_off_is_gone_on_with(server: Running, place: Pl
         assert proxy.fired
         assert to.verify(name, len(LARGE), sha256(LARGE).hexdigest())
         assert place.standing()[name] == LARGE
+
+
+def test_what_is_no_file_is_listed_as_refused(place: Place) -> None:
+    place.bring("a.txt")
+    (place.folder / "link.txt").symlink_to("/etc/passwd")
+    with place.open() as at:
+        assert [e.name for e in at.entries("*.txt")] == ["a.txt", "link.txt, which is no regular file/"]
+    (place.folder / "link.txt").unlink()
+
+
+def test_the_servers_hash_of_a_large_file_is_waited_for(
+    server: Running, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has one (ProFTPD)."""
+    for module in (ftp, sftp, remote):
+        monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(remote, "HASHED", 50_000_000)
+    place.bring("big", b"")
+    os.truncate(place.folder / "big", 1 << 30)
+    with server.open() as to:
+        if not to._tells_hashes and not any(f.startswith("HASH") for f in getattr(to, "_features", {}).values()):
+            pytest.skip("the server tells no hash")
+        assert to.verify("big", 1 << 30, sha256(bytes(1 << 30)).hexdigest())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp850"])

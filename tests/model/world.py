@@ -57,6 +57,9 @@ class Book:
     def kind(self, kind: str, *, integration: str) -> Iterator[Event]:
         return iter([e for e in self.all if e.kind == kind and e.integration == integration])
 
+    def collected(self, integration: str, sha256: str) -> list[Event]:
+        return [e for e in self.kind("collected", integration=integration) if e.data["sha256"] == sha256]
+
     def unarchived(self, integration: str) -> list[Event]:
         done = {e.data["noted"] for e in self.all if "noted" in e.data}
         return [e for e in self.kind("archiving", integration=integration) if e.seq not in done]

@@ -46,19 +46,23 @@ def place(request: pytest.FixtureRequest) -> Place:
         ("-rw-rw----   1 group  77 2026-11-25 09:40 x", ("x", 77, "2026-11-25 09:40")),
         ("11-25-26  09:40AM                 1234 FD.TXT", ("FD.TXT", 1234, "11-25-26  09:40AM")),
         ("11-25-2026  21:40                    0 x y", ("x y", 0, "11-25-2026  21:40")),
+        ("lrwxrwxrwx 1 a b 4 Nov 25 09:40 a -> b", ("a", None, "Nov 25 09:40")),
+        ("prw-r--r-- 1 a b 0 Nov 25 09:40 fifo", ("fifo", None, "Nov 25 09:40")),
     ],
 )
-def test_a_line_of_a_listing_is_read(line: str, found: tuple[str, int, str]) -> None:
+def test_a_line_of_a_listing_is_read(line: str, found: tuple[str, int | None, str]) -> None:
     assert list(ftp_listing.files([line])) == [found]
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "total 12", "", "drwxr-xr-x   2 a b 4096 Nov 25 09:40 archive", "lrwxrwxrwx 1 a b 4 Nov 25 09:40 a -> b",
-        "prw-r--r-- 1 a b 0 Nov 25 09:40 fifo", "11-25-26  09:40AM       <DIR>          archive",
+        "total 12",
+        "",
+        "drwxr-xr-x   2 a b 4096 Nov 25 09:40 archive",
+        "11-25-26  09:40AM       <DIR>          archive",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_file_is_no_line(line: str) -> None:
     assert list(ftp_listing.files([line])) == []
 

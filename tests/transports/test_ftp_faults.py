@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -18,7 +19,7 @@ from pyftpdlib.ioloop import IOLoop
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
 from slussen.archiving import archive, archiving
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import Entry, Exists, Missing, ftp
+from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, remote
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
 
@@ -218,15 +219,18 @@ class Busy(Files):
 @pytest.mark.parametrize(
     ("reply", "passing"),
     [
-        ("450 Busy.", True), ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
+        ("450 Busy.", True), ("450 Locked, access denied.", True), ("451 Write error: Permission denied", False),
+        ("421 Too many.", True), ("452 No space.", True), ("552 Quota.", True),
         ("550 Data set in use by another job.", True), ("550 Denied.", False), ("553 Not allowed.", False),
         ("532 Need account.", False),
     ],
 )  # fmt: skip
 def test_the_reply_code_says_whether_it_passes(faulty: Callable[..., Ftp], reply: str, passing: bool) -> None:
     client = faulty(type("Busy", (Busy,), {"reply": reply}))
-    with pytest.raises(TransportError if passing else TransportRefused):
+    with pytest.raises(TransportError if passing else TransportRefused) as caught:
         client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    if reply.startswith("45"):
+        assert any(words in str(caught.value) for words in ("busy", "full disk", "no room"))
 
 
 class LosesTheReply(Files):
@@ -316,6 +320,91 @@ def test_size_hash_or_reading_back_decide_whether_it_arrived(
     assert client.verify("a", len(CONTENT), sha256(CONTENT).hexdigest()) is whole
 
 
+class HashesSlowly(Hashes):
+    def ftp_XSHA256(self, path: str) -> None:
+        time.sleep(1)
+        super().ftp_XSHA256(path)
+
+
+def test_the_servers_hash_of_a_large_file_is_waited_for(
+    faulty: Callable[..., Ftp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ftp, remote):
+        monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(remote, "HASHED", len(CONTENT) // 10)
+    client = faulty(HashesSlowly)
+    client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+    assert client.verify("a", len(CONTENT), sha256(b"y" * len(CONTENT)).hexdigest())
+    assert client._ftp.sock.gettimeout() == 0.5  # and nothing else
+
+
+class SaysLess(Files):
+    """A large file is half as long again as it is said to be."""
+
+    fetched = 0
+
+    def ftp_SIZE(self, path: str) -> None:
+        self.respond(f"213 {remote.LARGE}")
+
+    def ftp_RETR(self, path: str) -> None:
+        SaysLess.fetched += 1
+        super().ftp_RETR(path)
+
+
+def test_what_brings_more_than_there_should_be_is_not_begun_again(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(remote.LARGE * 3 // 2))
+    with pytest.raises(TransportError, match="more came"):
+        faulty(SaysLess).fetch("a", io.BytesIO())
+    assert SaysLess.fetched == 1
+
+
+def test_where_there_is_no_memory_for_what_comes_nothing_is_waited_for(
+    faulty: Callable[..., Ftp], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(CONTENT)
+    client = faulty(Files)
+    monkeypatch.setattr(ftp_client, "CHUNK", 1 << 60)
+    with pytest.raises(MemoryError):
+        client.fetch("a", io.BytesIO())
+
+
+class OnlySaysThatItListsFacts(Files):
+    """As a firewall's proxy that passes FEAT on."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd in ("MLSD", "MLST"):
+            self.respond("500 Unknown command.")
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+def test_a_server_that_has_no_mlsd_whatever_it_says_is_listed_by_names(
+    faulty: Callable[..., Ftp], tmp_path: Path
+) -> None:
+    client = faulty(OnlySaysThatItListsFacts)
+    (tmp_path / "a.txt").write_bytes(b"x")
+    for _ in range(2):
+        [entry] = client.entries("*.txt")
+        assert (entry.name, entry.size, bool(entry.modified)) == ("a.txt", 1, True)
+
+
+class ShowsLinks(Files):
+    """As ProFTPD does."""
+
+    def ftp_MLSD(self, path: str) -> None:
+        kinds = {"a.txt": "file", "link.txt": "OS.unix=symlink", "folder.txt": "dir", ".": "cdir"}
+        lines = "".join(f"type={kind};size=1;modify=20260101000000; {name}\r\n" for name, kind in kinds.items())
+        self.push_dtp_data(lines.encode(), cmd="MLSD")
+
+
+def test_a_link_is_listed_as_refused(faulty: Callable[..., Ftp]) -> None:
+    client = faulty(ShowsLinks)
+    file, link = client.entries("*.txt")
+    assert (file.name, link.name) == ("a.txt", "link.txt, which is no regular file/")
+    with pytest.raises(TransportRefused, match="no regular file"):
+        client.fetch(link.name, io.BytesIO())
+
+
 class NoListings(Files):
     """An old server: no MLSD, no MDTM, an empty folder is an error."""
 
@@ -390,6 +479,24 @@ def test_where_sizes_are_not_told_what_was_moved_by_mistake_is_put_back_all_the_
             if step == "archive":
                 (tmp_path / "a.txt").write_bytes(b"the second")
     assert (tmp_path / "a.txt").read_bytes() == b"the second"
+
+
+class CountsListings(Files):
+    listings = 0
+
+    def ftp_NLST(self, path: str) -> None:
+        CountsListings.listings += 1
+        super().ftp_NLST(path)
+
+
+def test_an_archive_is_listed_only_for_a_name_that_is_taken_there(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    client, listings = faulty(CountsListings), []
+    for name in ("a.txt", "b.txt", "a.txt"):
+        (tmp_path / name).write_bytes(b"x")
+        archive(client, client.fetch(name, io.BytesIO()))
+        listings.append(CountsListings.listings)
+    assert listings == [0, 0, 1]
+    assert {f.name for f in (tmp_path / "archive").iterdir()} == {"a.txt", "a.txt.2", "b.txt"}
 
 
 class AnyCase(Files):

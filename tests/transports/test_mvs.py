@@ -10,6 +10,7 @@ import ebcdic  # noqa: F401 (registers cp278)
 import pytest
 
 from sandbox.faults import Fault
+from slussen.archiving import archive
 from slussen.errors import CallError, TransportError
 from slussen.transports import Missing
 from slussen.transports.mvs import quoted
@@ -51,6 +52,23 @@ def test_a_member_is_delivered_beside_its_siblings_and_archived_in_its_library(p
         [entry] = to.entries("ADS.N99.LIB(K*)")
         assert to.archive(entry, to.shelf(name)) == "ADS.N99.LIB(A0000001)"
     assert set(place.standing()) == {"ADS.N99.LIB(A0000001)", "ADS.N99.LIB(OTHER)"}
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("ADS.N99.LIB(KIR)", "ADS.N99.LIB(*)"),
+        ("ADS.N99.KIR", "ADS.N99.*.*"),
+        ("ADS.N99.ABCDEFGH.ABCDEFGH.ABCDEFGH.KIR", "ADS.N99.ABCDEFGH.ABCDEFGH.ABCDEFGH.*"),  # no room for one more
+    ],
+)
+def test_what_was_archived_is_not_listed_to_be_collected_again(place: Place, name: str, pattern: str) -> None:
+    with place.open() as at:
+        for n in (1, 2):
+            place.bring(name, CONTENT * n)
+            kept = archive(at, at.fetch(name, io.BytesIO()))
+            assert at.stat(kept) is not None
+            assert at.entries(pattern) == []
 
 
 def test_each_delivery_to_a_group_is_its_next_generation_and_is_made_once(place: Place) -> None:

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from slussen.archiving import archiving
+from slussen.archiving import archive, archiving
 from slussen.errors import TransportError
 from slussen.transports import Exists, Missing
 from tests.transports.places import CONTENT, Place
@@ -37,6 +37,16 @@ def test_the_longest_name_is_delivered_too(place: Place) -> None:
         to.rename(temporary, name, replace=False)
         to.rename(name, aside := to.aside(name, "f29-1"), replace=False)
         assert to.exists(aside)
+
+
+def test_files_of_the_longest_name_are_archived_one_after_the_other(place: Place) -> None:
+    name = place.names[0] if place.unit > 1 else "å" * 125 + "1.txt"
+    kept = set()
+    with place.open() as at:
+        for n in (1, 2, 3):
+            place.bring(name, CONTENT * n)
+            kept.add(archive(at, at.fetch(name, io.BytesIO())))
+    assert len(kept) == 3
 
 
 def test_a_temporary_name_is_not_collected_by_a_consumer(place: Place) -> None:

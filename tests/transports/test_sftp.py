@@ -421,6 +421,28 @@ def test_a_file_that_grows_is_not_chased(place: Place) -> None:
     assert len(sink.getvalue()) == 1_000_000
 
 
+def test_a_large_files_hash_is_waited_for_longer_than_anything_else(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This server has none, and says so: what is looked at is how long it has had for it."""
+    monkeypatch.setattr(remote, "HASHED", 1000)
+    place.bring("a", LARGE[:90_000])
+    waited = []
+    with place.open() as to:
+        client = to._client  # type: ignore[attr-defined]
+        client.extensions["check-file"] = b""
+        ask = client.ask
+
+        def asking(kind: int, *arguments: Any, **more: Any) -> Any:
+            waited.append((arguments[0] == "check-file-name", client.sock.gettimeout()))
+            return ask(kind, *arguments, **more)
+
+        client.ask = asking
+        assert to.verify("a", 90_000, hashlib.sha256(LARGE[:90_000]).hexdigest())
+        assert (True, sftp.TIMEOUT + 90) in waited
+        assert client.sock.gettimeout() == sftp.TIMEOUT
+
+
 def test_what_a_server_answers_out_of_turn_is_a_passing_fault(place: Place) -> None:
     """Half a megabyte of nonsense where SSH should be."""
 

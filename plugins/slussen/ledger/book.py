@@ -39,7 +39,8 @@ UNARCHIVED = f"""
     where kind = 'archiving' and integration = %(integration)s
         and not exists (
             select from ledger.event done
-            where done.stream = noted.stream and done.data -> 'noted' = to_jsonb(noted.seq)
+            where done.integration = %(integration)s and done.data ? 'noted'
+                and done.data -> 'noted' = to_jsonb(noted.seq)
         )
     order by seq
 """  # noqa: S608 (constants)
@@ -114,6 +115,11 @@ class Ledger:
     def kind(self, kind: str, *, integration: str) -> Iterator[Event]:
         """All events of a kind of an integration, in order."""
         return self._read("integration = %s and kind = %s", integration, kind)
+
+    def collected(self, integration: str, sha256: str) -> list[Event]:
+        """The collected files of this content, in order."""
+        where = "kind = 'collected' and integration = %s and data ->> 'sha256' = %s"
+        return list(self._read(where, integration, sha256))
 
     def unarchived(self, integration: str) -> list[Event]:
         """Moves to a source's archive that were noted and not said to be done: a run was cut off, or is just there."""

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import BinaryIO, Literal, Protocol, Self
 
 from slussen.errors import CallError, TransportError, TransportRefused
@@ -298,10 +299,8 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 def versions(name: str) -> Iterable[str]:
     """Names for the archive, until one is free: ``a.txt``, ``a.txt.2``, ``a.txt.3`` …"""
     yield name
-    n = 1
-    while True:
-        n += 1
-        yield f"{name}.{n}"
+    for n in count(2):
+        yield f"{_fitting(name, LONGEST - len(f'.{n}'))}.{n}"
 
 
 def temporary_name(name: str, interchange: str, attempt: int) -> str:
@@ -315,6 +314,11 @@ def aside_name(name: str, interchange: str) -> str:
 
 
 def _hidden(name: str, rest: str) -> str:
-    """Beside the name; what stands for a name that would leave no room for the rest is a hash of it."""
+    """Beside the name."""
+    return f".{_fitting(name, LONGEST - len(rest) - 2)}.{rest}"
+
+
+def _fitting(name: str, room: int) -> str:
+    """The name; what stands for one that has no room, in bytes, is a hash of it."""
     raw = name.encode("utf-8", "surrogateescape")
-    return f".{name if len(raw) + len(rest) + 2 <= LONGEST else hashlib.sha256(raw).hexdigest()[:32]}.{rest}"
+    return name if len(raw) <= room else hashlib.sha256(raw).hexdigest()[:32]

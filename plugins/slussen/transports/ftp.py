@@ -28,20 +28,23 @@ from slussen.transports import (
     in_order,
     is_plain,
     matches,
+    no_file,
     plain,
     tls,
     versions,
 )
 from slussen.transports.ftp_client import Client
 from slussen.transports.ftp_listing import files
-from slussen.transports.remote import Got, Pace, Remote, TooMuch
+from slussen.transports.remote import Got, Pace, Remote, TooMuch, hashing
 
 ARCHIVE = "archive"
 ABSENT, QUOTA, NOT_IN, CLOSING, CUT_OFF = "550", "552", "530", "421", "426"
 MEANINGS = {
     ABSENT: "no such file, or no permission", QUOTA: "no room, or a quota", NOT_IN: "not logged in, or not allowed",
-    "553": "the name, or writing it, is not allowed",
+    "553": "the name, or writing it, is not allowed", "425": "no data connection", "426": "the transfer was cut off",
+    "450": "busy, or not permitted", "451": "a fault there, often a full disk", "452": "no room",
 }  # fmt: skip
+FOLDERS = ("dir", "cdir", "pdir")  # among MLSD's types
 UNKNOWN = ("500", "502", "504")  # the server doesn't know the command
 DIGEST = re.compile(r"\b[0-9a-fA-F]{64}\b")
 MODIFIED = re.compile(r"(?i)\bmodify=([^;]*);")
@@ -51,6 +54,7 @@ NONE = re.compile(
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"denied|permission|not permitted|authori|access|fail|unable", re.IGNORECASE)
+DENIED = re.compile(r"45[01].*(?:denied|not permitted)", re.IGNORECASE | re.DOTALL)
 TOO_MANY = re.compile(r"too many|maximum number|try again|temporar", re.IGNORECASE)
 MANY = 1000  # files from which one listing is better than a question for each
 
@@ -128,20 +132,37 @@ class Ftp(Remote):
 
     def entries(self, pattern: str) -> list[Entry]:
         with self._said("listing"):
-            found = self._listed(pattern) if "MLST" in self._features else self._looked_up(pattern)
+            facts = self._facts()
+            found = self._looked_up(pattern) if facts is None else self._listed(facts, pattern)
             return in_order({entry.name: entry for entry in found}.values())
 
-    def _listed(self, pattern: str) -> Iterator[Entry]:
-        """By MLSD (RFC 3659, 7). A line that can't be read comes as a name that can't be used."""
+    def _facts(self) -> list[str] | None:
+        """The lines of MLSD (RFC 3659, 7); None where the server hasn't got it, whatever it says of itself."""
         lines: list[str] = []
-        self._ftp.retrlines("MLSD", lines.append)
+        if "MLST" not in self._features:
+            return None
+        try:
+            self._ftp.retrlines("MLSD", lines.append)
+        except ftplib.error_perm as error:
+            if code(error) not in UNKNOWN:
+                raise
+            del self._features["MLST"]
+            return None
+        return lines
+
+    def _listed(self, lines: list[str], pattern: str) -> Iterator[Entry]:
+        """By MLSD. A line that can't be read comes as a name that can't be used."""
         for number, line in enumerate(lines, 1):
             told, _, wire = line.partition(" ")
             facts = {key.lower(): value for key, _, value in (fact.partition("=") for fact in told.split(";"))}
             name = self._unwire(wire)
             if not name or not facts.get("type"):
                 yield unreadable(number)
-            elif facts["type"].lower() == "file" and matches(name, pattern):
+            elif facts["type"].lower() in FOLDERS or not matches(name, pattern):
+                continue
+            elif facts["type"].lower() != "file":  # OS.unix=symlink
+                yield no_file(name)
+            else:
                 size = facts.get("size", "")
                 if size.isdigit() or not is_plain(name):
                     yield Entry(name, int(size) if size.isdigit() else 0, facts.get("modify", ""))
@@ -164,6 +185,7 @@ class Ftp(Remote):
             except ftplib.error_perm:
                 unsure.add(name)
         if unsure:
+            unsure |= {no_file(name).name for name in unsure}
             yield from (entry for entry in self._read_listing(pattern) if entry.name in unsure)
 
     def _shown(self, name: str, path: str) -> Entry | None:
@@ -188,7 +210,7 @@ class Ftp(Remote):
             if isinstance(found, int):
                 yield unreadable(found)
             elif matches(name := self._unwire(found[0]), pattern):
-                yield Entry(name, found[1], found[2])
+                yield no_file(name) if found[1] is None else Entry(name, found[1], found[2])
 
     def stat(self, name: str) -> Entry | None:
         path = self._path(name)
@@ -362,18 +384,16 @@ class Ftp(Remote):
 
     def _told_digest(self, path: str, size: int = 0) -> str:
         """The server's own SHA-256 of a file, or of its first ``size`` bytes, where it offers one (HASH, XSHA256)."""
+        asks = []
+        if not size and any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
+            asks = ["OPTS HASH SHA-256", f"HASH {path}"]
+        elif "XSHA256" in self._features:
+            asks = [f"XSHA256 {path} 0 {size}" if size else f"XSHA256 {path}"]
+        reply = ""
         try:
-            if size and "XSHA256" in self._features:
-                reply = self._ftp.sendcmd(f"XSHA256 {path} 0 {size}")
-            elif size:
-                return ""
-            elif any(f.startswith("HASH") and "SHA-256" in f for f in self._features.values()):
-                self._ftp.sendcmd("OPTS HASH SHA-256")
-                reply = self._ftp.sendcmd(f"HASH {path}")
-            elif "XSHA256" in self._features:
-                reply = self._ftp.sendcmd(f"XSHA256 {path}")
-            else:
-                return ""
+            with self._ftp.patient(hashing(size or self._size(path)) if asks else 0):
+                for ask in asks:
+                    reply = self._ftp.sendcmd(ask)
         except ftplib.error_perm:
             return ""
         found = DIGEST.search(reply)
@@ -440,9 +460,11 @@ class Ftp(Remote):
         with self._said(f"archiving {name}"):
             with suppress(ftplib.error_perm):  # it is there; if it can't be made, the rename says so
                 self._ftp.mkd(ARCHIVE)
+            if not taken and self._look(f"{ARCHIVE}/{path}") is False:
+                return f"{ARCHIVE}/{name}"
             listed = set(self._names(ARCHIVE))
-            places = (self._unwire(f"{ARCHIVE}/{v}") for v in versions(path) if v not in listed)
-            return next(place for place in places if place not in taken)
+            free = (v for v in versions(name) if f"{ARCHIVE}/{v}" not in taken and self._wire(v) not in listed)
+            return f"{ARCHIVE}/{next(free)}"
 
     def archive(self, seen: Entry, place: str) -> str:
         """A collector at the same moment could take the free place first: the folder is one collector's."""
@@ -533,7 +555,7 @@ class Ftp(Remote):
         except ftplib.error_temp as error:
             if code(error) in (CLOSING, CUT_OFF):
                 self._ftp.close()
-            raise TransportError(f"{doing}: the server says {code(error)}") from None
+            raise self._refusal(doing, error) from None
         except ftplib.error_perm as error:
             raise self._meaning(doing, error, path) from None
         except (ftplib.Error, EOFError, OSError, ValueError, IndexError) as error:
@@ -551,8 +573,12 @@ class Ftp(Remote):
                     return Missing(f"{doing}: there is none (550)")
         return self._refusal(doing, error)
 
-    def _refusal(self, doing: str, error: ftplib.error_perm) -> TransportError | TransportRefused:
-        passing = code(error) == QUOTA or (code(error) == ABSENT and IN_USE.search(str(error)))
+    def _refusal(self, doing: str, error: ftplib.error_perm | ftplib.error_temp) -> TransportError | TransportRefused:
+        in_use = bool(IN_USE.search(str(error)))
+        if isinstance(error, ftplib.error_temp):  # ProFTPD says so of what may not be read, too
+            passing = in_use or not DENIED.search(str(error))
+        else:
+            passing = code(error) == QUOTA or (code(error) == ABSENT and in_use)
         words = f": {MEANINGS[code(error)]}" if code(error) in MEANINGS else ""
         return (TransportError if passing else TransportRefused)(f"{doing}: the server refuses ({code(error)}{words})")
 

@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from queue import SimpleQueue
 from typing import BinaryIO
 
@@ -45,6 +45,18 @@ class Client(ftplib.FTP_TLS):
         super().login(user, password, secure=False)
         if self.encrypted:
             self.prot_p()
+
+    @contextmanager
+    def patient(self, seconds: float) -> Generator[None, None, None]:
+        """Wait longer than usual for what is answered meanwhile."""
+        sock = self.sock
+        if sock is not None:
+            sock.settimeout(max(seconds, float(self.timeout or 0)))
+        try:
+            yield
+        finally:
+            if sock is not None:
+                sock.settimeout(self.timeout)
 
     def getmultiline(self) -> str:
         """A reply, whole within our timeout once it has begun: a server that trickles hangs."""
@@ -195,8 +207,9 @@ def _ahead(conn: socket.socket, pace: Pace) -> Generator[bytearray, None, None]:
 
 def _filled(conn: socket.socket, pace: Pace) -> tuple[bytearray, Exception | None]:
     """A chunk; a shorter one is the last, or all that came before something failed."""
-    data, size = bytearray(CHUNK), 0
+    data, size = bytearray(), 0
     try:
+        data = bytearray(CHUNK)
         with memoryview(data) as view:
             while size < CHUNK and (got := conn.recv_into(view[size:])):
                 size += got

@@ -21,14 +21,19 @@ DOS = re.compile(
 NOTHING = re.compile(r"(?:total|totalt|insgesamt)\s+\d+|\s*", re.IGNORECASE)
 
 
-def files(lines: Iterable[str]) -> Iterator[tuple[str, int, str] | int]:
-    """The name, size and time of each regular file; for a line that can't be read, its number from 1."""
+def files(lines: Iterable[str]) -> Iterator[tuple[str, int | None, str] | int]:
+    """The name, size and time of each file; for a line that can't be read, its number from 1.
+
+    Folders are left out; a link, a pipe or a device has no size.
+    """
     for number, line in enumerate(lines, 1):
         if NOTHING.fullmatch(line):
             continue
         if unix := UNIX.fullmatch(line):
             if unix["kind"] == "-":
                 yield unix["name"], int(unix["size"]), unix["when"]
+            elif unix["kind"] != "d":
+                yield unix["name"].partition(" -> ")[0], None, unix["when"]
         elif dos := DOS.fullmatch(line):
             if not dos["kind"]:
                 yield dos["name"].lstrip(), int(dos["size"]), dos["when"]

@@ -57,6 +57,7 @@ class Mvs(Ftp):
         super().__init__(host, port, user, password, **more, encoding="ascii")
 
     def entries(self, pattern: str) -> list[Entry]:
+        """Without what has been archived, which stands beside what is to be collected, in its library too."""
         if RELATIVE.fullmatch(pattern):
             entry = self.stat(pattern)
             return [] if entry is None else [entry]
@@ -65,6 +66,8 @@ class Mvs(Ftp):
         with self._said("listing"):
             found = []
             for name in self._names(f"'{pattern.replace('?', '%')}'"):
+                if _archived(name):
+                    continue
                 with suppress(Missing):  # taken since it was listed
                     found.append(self._measured(name))
             return in_order(found)
@@ -139,8 +142,7 @@ class Mvs(Ftp):
         base = _base(actual, actual)
         with self._said(f"archiving {name}"):
             listed = self._names(f"'{library}(A*)'" if member else f"'{base}.A*'")
-        names = (ARCHIVED.fullmatch(n.rstrip(")").replace("(", ".").rpartition(".")[2]) for n in (*listed, *taken))
-        number = max((int(m[1]) for m in names if m), default=0) + 1
+        number = max(map(_archived, (*listed, *taken)), default=0) + 1
         return f"{library}(A{number:07d})" if member else f"{base}.A{number:07d}"
 
     def archive(self, seen: Entry, place: str) -> str:
@@ -225,6 +227,12 @@ def _parts(name: str) -> tuple[str, str]:
     if match is None or len(match[1]) > LONGEST:
         raise CallError(f"{name!r} is no dataset name: qualifiers of at most 8 characters, {LONGEST} in all")
     return match[1], match[2] or ""
+
+
+def _archived(name: str) -> int:
+    """The number that the archive gave this name; 0: it is no name in the archive."""
+    match = ARCHIVED.fullmatch(name.rstrip(")").replace("(", ".").rpartition(".")[2])
+    return int(match[1]) if match else 0
 
 
 def _sibling(name: str, kind: str, key: str) -> str:

@@ -12,12 +12,18 @@ from abc import ABC, abstractmethod
 from typing import BinaryIO, Self
 
 from slussen.errors import CallError, TransportError
-from slussen.transports import Entry, Sink, aside_name, is_plain, temporary_name, unusable
+from slussen.transports import TIMEOUT, Entry, Sink, aside_name, is_plain, temporary_name, unusable
 
 SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
+HASHED = 10_000_000  # bytes a second that a server's disk reads at the least, to hash a file
 LARGE = 8 << 20  # bytes
 RESUMES = 10
 OVERLAP = 1 << 20  # bytes that are compared again where a fetch goes on
+
+
+def hashing(size: int) -> float:
+    """How many seconds a server may take to tell the hash of so many bytes: it says nothing meanwhile."""
+    return TIMEOUT + size / HASHED
 
 
 class TooMuch(TimeoutError):
@@ -90,7 +96,8 @@ class Remote(ABC):
             try:
                 return self._fetch_on(name, got)
             except TransportError:
-                if self._connected or got.bytes < LARGE or got.bytes == before or again == RESUMES:
+                too_much = got.seen is not None and got.bytes > got.seen.size
+                if self._connected or too_much or got.bytes < LARGE or got.bytes == before or again == RESUMES:
                     raise
             self._connect()
         raise AssertionError("unreachable")

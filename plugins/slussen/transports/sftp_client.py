@@ -44,7 +44,7 @@ from paramiko.sftp import (
     int64,
 )
 
-from slussen.transports.remote import Pace
+from slussen.transports.remote import Pace, hashing
 
 BLOCK = 32_768  # what every server takes in one request
 LARGEST = 261_120  # what we ask for where a server says that it takes more: OpenSSH's own limit
@@ -216,7 +216,9 @@ class Client(SFTPClient):
         """The server's own SHA-256 of a file, or of its first ``size`` bytes; else nothing."""
         if not self.tells_hashes:
             return ""
+        usual = self.sock.gettimeout()
         try:
+            self.sock.settimeout(hashing(size or self.attributes(path).st_size or 0))
             message = self.ask(
                 CMD_EXTENDED, "check-file-name", path, "sha256", int64(0), int64(size), 0, answer=CMD_EXTENDED_REPLY
             )
@@ -224,6 +226,8 @@ class Client(SFTPClient):
             if status.code == NO_SUCH_FILE:
                 raise
             return ""
+        finally:
+            self.sock.settimeout(usual)
         used = message.get_string()
         if used == b"check-file":  # some say the extension's name first, as the draft has it
             used = message.get_string()
