@@ -286,6 +286,16 @@ def test_hash_totals_and_totals_of_groups() -> None:
     assert again == sound
     _, findings, _ = formats.parse(layout, sound.replace(b"S0101", b"S0199"), "iso8859-1")
     assert [(f.rule, f.field, f.record) for f in findings] == [("control_total", "hash", 7)]
+    opens, row, shut = b"O       \n", b"R0060001\n", b"S0106001\n"
+    for data, wanted in (
+        (opens + row + shut + row, ("out_of_order", 4)),
+        (opens + row + shut + b"S0000000\n", ("out_of_order", 4)),
+        (opens + row + opens + row + shut, ("missing_trailer", 3)),
+        (opens + row, ("missing_trailer", 3)),
+        (row + shut, ("out_of_order", 1)),
+    ):
+        _, findings, _ = formats.parse(layout, data, "iso8859-1")
+        assert wanted in [(f.rule, f.record) for f in findings], data
     _, findings, _ = formats.parse(layout, sound[9:], "iso8859-1")
     assert ("out_of_order", 1) in [(f.rule, f.record) for f in findings]
 

@@ -148,6 +148,20 @@ def test_peek_hides_what_stands_after_a_code_however_it_is_parted_from_it(run: A
         assert ("olvan" in ran.out, b"Tolvan".hex() in ran.out) == (False, False)
 
 
+def test_peek_hides_all_of_a_record_whose_values_may_have_been_moved(run: Any, tmp_path: Path) -> None:
+    """A value lost, and a separator too many at its end: each stands in the column of the one before it."""
+    layout = tmp_path / "people.yaml"
+    layout.write_text(
+        "format: people\ntitle: t\nversion: 1\nstatus: assumed\nsource: t\nkind: delimited\nseparator: ';'\n"
+        "usual: {encoding: cp1252, frame: lf}\nfields:\n  id: [1, 4, digits]\n  namn: [2, 20, text, {private: true}]\n"
+        "  klass: [3, 8, text]\n  skola: [4, 8, text]\n"
+    )
+    (tmp_path / "a.txt").write_bytes("Åsa Ängsvik;2A;Skolan;\n".encode("cp1252"))
+    ran = run("peek", tmp_path / "a.txt", "--layout", layout, "--encoding", "cp1252")
+    assert "Ängsvik" not in ran.out
+    assert "Skolan" not in ran.out
+
+
 def test_peek_hides_what_may_be_personal_on_the_type_that_a_record_isnt_taken_for(run: Any, tmp_path: Path) -> None:
     file = written("agresso_lg04", tmp_path)
     row = file.read_bytes()[:1905].decode("latin-1")

@@ -46,9 +46,12 @@ def main() -> None:
         Console(stderr=True).print("[red]slussen:[/]", end=" ")
         Console(stderr=True).print(str(error), highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1 if isinstance(error, ContentError) else 2) from None
-    except BrokenPipeError:  # the reader has seen enough: `slussen parse ... | head`
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # a full disk behind standard output
+            Console(stderr=True).print(f"[red]slussen:[/] {os.strerror(error.errno or 0)}", highlight=False)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        # A broken pipe is a reader that has seen enough: `slussen parse ... | head`.
+        raise SystemExit(1 if isinstance(error, BrokenPipeError) else 2) from None
 
 
 @app.command()

@@ -90,6 +90,13 @@ class Structure:
                 findings.add(Finding("empty_file", "the file has no records", "ask the sender whether that is right",
                                      offset=0))  # fmt: skip
             return
+        for name, spec in layout.records.items():
+            whole = spec.under
+            if whole and name == self._closer(whole) and self._parents.get(name) == self._types.index(whole):
+                findings.add(
+                    Finding("missing_trailer", f"the file ends within a group, without its trailer ({name})", AGAIN,
+                            record=self.records + 1, offset=offset)
+                )  # fmt: skip
         if layout.trailer and not self._ended:
             findings.add(
                 Finding("missing_trailer", f"the file ends without its trailer ({layout.trailer})", AGAIN,
@@ -131,19 +138,34 @@ class Structure:
                     self._find(batch, int(tails[0]) + 1, findings, "after_trailer", "a record after the trailer")
 
     def _under(self, batch: pa.RecordBatch, kinds: Kinds, findings: Findings) -> None:
-        """A part comes after its whole, with nothing but other parts of the same in between."""
+        """A part comes after its whole, with nothing but other parts of the same in between, and before its trailer."""
         for name, spec in self.layout.records.items():
             if not spec.under:
                 continue
             # Its own parts, and parts of the same whole with theirs, may stand between.
             beside = [t for t in self._types if self.layout.records[t].under == spec.under]
-            between = [k for k, t in enumerate(self._types) if any(self._within(t, s) for s in beside)]
-            whole = self._types.index(spec.under)
-            reached = np.maximum.accumulate(np.where(np.isin(kinds, between), -1, np.arange(len(kinds))))
-            parent = np.where(reached >= 0, kinds[np.maximum(reached, 0)], self._parents.get(name, -1))
-            for row in np.flatnonzero((kinds == self._types.index(name)) & (parent != whole)).tolist():
+            trailer = self._closer(spec.under)
+            between = [k for k, t in enumerate(self._types) if t != trailer and any(self._within(t, s) for s in beside)]
+            whole, mine = self._types.index(spec.under), kinds == self._types.index(name)
+            inside = np.isin(kinds, between)
+            reached = np.maximum.accumulate(np.where(inside, -1, np.arange(len(kinds))))
+            before = self._parents.get(name, -1)
+            parent = np.where(reached >= 0, kinds[np.maximum(reached, 0)], before)
+            if name == trailer:
+                parent_before = np.concatenate(([before], parent[:-1]))
+                for row in np.flatnonzero((parent_before == whole) & ~inside & ~mine).tolist():
+                    self._find(batch, row, findings, "missing_trailer", f"the group before has no trailer ({name})")
+            else:
+                parent_before = parent
+            for row in np.flatnonzero(mine & (parent_before != whole)).tolist():
                 self._find(batch, row, findings, "out_of_order", f"a record {name} that comes after no {spec.under}")
             self._parents[name] = int(parent[-1])
+
+    def _closer(self, whole: str) -> str:
+        """The record type that ends the groups of this one."""
+        if self.layout.kind != "fixed":
+            return ""
+        return next((t for t, spec in self.layout.records.items() if spec.closes == whole), "")
 
     def _in_posts(self, batch: pa.RecordBatch, kinds: Kinds, findings: Findings) -> None:
         """The groups of a post come after it: on writing, where rows may be in any order."""

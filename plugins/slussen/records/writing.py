@@ -202,7 +202,7 @@ def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, s
             cut = long
         else:
             for row in np.flatnonzero(long).tolist():
-                message = f"{lengths[row]} characters in a field of {room[row]}"
+                message = f"{lengths[row]} {'bytes' if page.wide else 'characters'} in a field of {room[row]}"
                 faults.append(Fault("too_long", message, np.array([row])))
         lengths = np.minimum(lengths, room)
         if page.wide:
