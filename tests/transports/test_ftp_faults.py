@@ -19,7 +19,7 @@ from pyftpdlib.ioloop import IOLoop
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
 from slussen.archiving import archive, archiving
 from slussen.errors import TransportError, TransportRefused
-from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, remote
+from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, ftp_looking, remote
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
 
@@ -540,7 +540,7 @@ class OnlyNames(NoListings):
 def test_a_file_of_the_same_size_that_takes_the_name_is_not_archived_however_many_there_are(
     faulty: Callable[..., Ftp], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    monkeypatch.setattr(ftp, "MANY", many)
+    monkeypatch.setattr(ftp_looking, "MANY", many)
     for name in ("a.txt", "b.txt", "c.txt"):
         (tmp_path / name).write_bytes(b"old")
     client = faulty(OnlyNames)
