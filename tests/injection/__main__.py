@@ -128,6 +128,8 @@ def injections(protocols: list[str], count: int, seed: int) -> list[str]:
             wrong += bad
             total += played.total()
             console.print(f"{protocol} {scenario}: {played.total():,} injections, {len(bad)} bad, {seconds:.0f} s")
+            for line in bad:
+                console.print(f"  {line}", highlight=False)
             cells = [f"{played[what]:,}" if played[what] else "–" for what in WHATS]
             table.add_row(protocol, scenario, *cells, f"{played.total():,}", f"{seconds:.0f}")
     table.add_section()

@@ -330,6 +330,18 @@ def test_a_hang_is_given_up(place: Place, proxy: Proxy, monkeypatch: pytest.Monk
         assert time.monotonic() - began < 10
 
 
+def test_a_byte_that_arrives_as_another_one_is_a_connection_that_failed(place: Place, proxy: Proxy) -> None:
+    failed = 0
+    for after in range(60, 4000, 83):
+        proxy.arm(Cut("flip", way="down", after=after))
+        try:
+            with place.open(port=proxy.port) as to:
+                to.exists("a")
+        except TransportError:
+            failed += 1
+    assert failed > 10
+
+
 @pytest.mark.parametrize("what", ["hang", "trickle"])
 def test_a_server_that_stops_reading_is_given_up(
     place: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, what: Any

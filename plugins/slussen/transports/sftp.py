@@ -19,6 +19,7 @@ import io
 import logging
 import socket
 import stat
+import struct
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -417,7 +418,6 @@ class Sftp(Remote):
 
         The server's own words are left out: they may quote anything.
         """
-        import paramiko
 
         from slussen.transports.sftp_client import Status
 
@@ -427,7 +427,7 @@ class Sftp(Remote):
             yield
         except Status as status:
             raise self._meaning(doing, status, path) from None
-        except (paramiko.SSHException, paramiko.SFTPError, EOFError, OSError, ValueError, LookupError) as error:
+        except _failures() as error:
             self.close()
             raise TransportError(f"{doing}: {type(error).__name__}: the connection failed") from None
 
@@ -479,3 +479,12 @@ def _private_key(text: str, passphrase: str) -> paramiko.PKey:
         with suppress(paramiko.SSHException, ValueError):
             return kind.from_private_key(io.StringIO(text), passphrase or None)
     raise TransportRefused("the connection's private_key can't be read. Next: check it and its passphrase")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a connection fails with; also where a byte arrives as another one: paramiko passes on what it meets."""
+    import paramiko
+    from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
+
+    spoilt = InvalidTag, InvalidSignature, UnsupportedAlgorithm, struct.error
+    return (*spoilt, paramiko.SSHException, paramiko.SFTPError, EOFError, OSError, ValueError, LookupError)
