@@ -207,7 +207,7 @@ class Player:
 
         def attempt() -> bool:
             with self.rig.open() as source:
-                for note, place in recover(source, self.ledger, self.rig.protocol, print):
+                for note, place in recover(source, self.ledger, self.rig.protocol, lambda _: None):
                     said(self.ledger, note, place)
                 for entry in source.entries(name):
                     collect(self.rig.protocol, entry, source, self.store, self.ledger, f"run-{self._number}")

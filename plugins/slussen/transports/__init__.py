@@ -22,7 +22,7 @@ from slussen.errors import CallError, TransportError, TransportRefused
 LONGEST = 255  # bytes of a file's name
 TIMEOUT = 30  # seconds that one network step may take
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-MOMENT = re.compile(r"\d{14}")  # a time as FTP's MDTM tells it
+MOMENT = re.compile(r"\d{14}(\.\d+)?")  # a time as FTP's MDTM tells it
 UNTEXTUAL = re.compile("[\ud800-\udfff\ufffe\uffff]")  # bytes that were no letters, and what XML forbids
 FOREIGN = ("cp1252", "cp850")  # what partners' machines write names in, where it isn't UTF-8
 
@@ -287,7 +287,7 @@ def unusable(name: str) -> TransportRefused:
 def differs(entry: Entry, seen: Entry) -> bool:
     """Is this another file than the one that was seen? A time that a server doesn't tell says nothing."""
     times = {e.modified for e in (entry, seen)}
-    comparable = "" not in times and len({MOMENT.match(t) is None for t in times}) == 1  # FTP's LIST has others
+    comparable = "" not in times and len({MOMENT.fullmatch(t) is None for t in times}) == 1  # FTP's LIST has others
     return entry.size != seen.size or (comparable and len(times) > 1)
 
 
