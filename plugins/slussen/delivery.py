@@ -132,6 +132,11 @@ class _Attempt:
                 return None
         yield "look where it went"
         inferred = not self.is_seen()
+        if inferred and self.d.bytes:
+            for name in self.cut_short():
+                yield "give it its whole name"
+                if self.mend(name):
+                    return None
         yield "infer"
         return self.say_delivered(inferred=inferred, only_last=True)
 
@@ -273,6 +278,22 @@ class _Attempt:
     def take_over(self, earlier: int) -> bool:
         try:
             self.to.rename(self.temporary(earlier), self.temporary(self.number), replace=False)
+        except Missing:
+            return False
+        return True
+
+    def cut_short(self) -> list[str]:
+        return self.to.cut_short([self.d.name, *(self.temporary(n) for n in range(1, self.number + 1))])
+
+    def mend(self, name: str) -> bool:
+        """Take back what got only the beginning of its name; by its content, since it may be somebody else's."""
+        entry = self.to.stat(name)
+        if entry is None or entry.size != self.d.bytes:
+            return False
+        try:
+            if self.to.digest(name) != self.d.sha256:
+                return False
+            self.to.rename(name, self.temporary(self.number), replace=False)
         except Missing:
             return False
         return True

@@ -130,6 +130,9 @@ class Partner:
         """The receiver takes what stands under the final name."""
         self.taken.append(self.files.pop(name))
 
+    def cut_short(self, names: Sequence[str]) -> list[str]:
+        return []
+
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return f".{name}.{interchange}.{attempt}"
 

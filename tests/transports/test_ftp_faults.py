@@ -18,10 +18,13 @@ from pyftpdlib.ioloop import IOLoop
 
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
 from slussen.archiving import archive, archiving
+from slussen.delivery import Delivery, deliver, drive
 from slussen.errors import TransportError, TransportRefused
+from slussen.payloads import PayloadStore
 from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, ftp_looking, remote
 from slussen.transports.ftp import Ftp
 from slussen.transports.mvs import Mvs
+from tests.model.world import Book
 
 CONTENT = b"x" * 100_000
 
@@ -650,3 +653,49 @@ def test_a_reply_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
         threading.Thread(target=speak, daemon=True).start()
         with pytest.raises(TransportError, match="TimeoutError"):
             Ftp("127.0.0.1", listener.getsockname()[1], "u", "p")
+
+
+@pytest.mark.parametrize("cut", ["F29-å-0000", ".F29-å-00001.txt.f29-1.1", "F"])
+def test_what_a_server_gave_the_mere_beginning_of_its_name_is_delivered_under_the_whole(
+    faulty: Callable[..., Ftp], tmp_path: Path, cut: str
+) -> None:
+    """The connection ended within a RNTO, and the server carried out what had come of it."""
+    book, store = Book(), PayloadStore(tmp_path.parent / f"{tmp_path.name}-payloads")
+    with store.writer() as sink:
+        sink.write(CONTENT)
+    d = Delivery(interchange="f29-1", integration="f29", name="F29-å-00001.txt", sha256=sink.sha256, bytes=sink.bytes)
+    (tmp_path / "F29").write_bytes(b"y" * sink.bytes)  # somebody else's
+    client = faulty(Files)
+    steps = deliver(d, store, client, book)  # type: ignore[arg-type]
+    for step in steps:
+        if step == "rename":
+            break
+    steps.close()
+    temporary = client.temporary(d.name, d.interchange, 1)
+    (tmp_path / temporary).rename(tmp_path / cut)
+    assert drive(deliver(d, store, client, book)).state == "delivered"  # type: ignore[arg-type]
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {d.name: CONTENT, "F29": b"y" * sink.bytes}
+
+
+class Halved(Files):
+    """Gets only a part of one command, answers that, and ends the connection, as ProFTPD does."""
+
+    half = "RNFR"
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd == self.half:
+            self.respond("501 RN: Invalid number of parameters")
+            self.close_when_done()
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+@pytest.mark.parametrize("half", ["RNFR", "SIZE", "USER", "STOR"])
+def test_a_command_of_which_only_a_part_came_is_a_connection_that_failed(
+    faulty: Callable[..., Ftp], tmp_path: Path, half: str
+) -> None:
+    with pytest.raises(TransportError, match="connection"):
+        client = faulty(type("Halved", (Halved,), {"half": half}))
+        client.put("a", io.BytesIO(CONTENT), len(CONTENT))
+        client.stat("a")
+        client.rename("a", "b", replace=False)

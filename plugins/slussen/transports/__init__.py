@@ -136,6 +136,13 @@ class Transport(Source, Protocol):
         """Remove a file; it is no fault when there is none."""
         ...
 
+    def cut_short(self, names: Collection[str]) -> list[str]:
+        """What stands there under the mere beginning of one of these names.
+
+        Where commands are lines, one that was cut off with its connection may have been carried out all the same.
+        """
+        ...
+
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         """The name under which this attempt uploads: its own, and one that no consumer takes."""
         ...

@@ -199,6 +199,9 @@ class Directory:
             return False
         return True
 
+    def cut_short(self, names: Collection[str]) -> list[str]:
+        return []  # a name comes whole, or not at all
+
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return temporary_name(name, interchange, attempt)
 

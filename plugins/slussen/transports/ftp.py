@@ -35,6 +35,7 @@ from slussen.transports.ftp_looking import ABSENT, Looking, code
 from slussen.transports.remote import Got, Pace, TooMuch, hashing
 
 ARCHIVE = "archive"
+GARBLED = ("500", "501")  # what a server may say of a command that came in part
 QUOTA, NOT_IN, CLOSING, CUT_OFF = "552", "530", "421", "426"
 MEANINGS = {
     ABSENT: "no such file, or no permission", QUOTA: "no room, or a quota", NOT_IN: "not logged in, or not allowed",
@@ -270,6 +271,18 @@ class Ftp(Looking):
     def _taken(self, new: str) -> Exists:
         return Exists(f"renaming to {new}: the name is taken")
 
+    def cut_short(self, names: Collection[str]) -> list[str]:
+        """ProFTPD carries out what has come of a command when its connection ends; TLS brings it whole, or not."""
+        if self._tls:
+            return []
+        with self._said("looking for names that were cut short"):
+            there = set(self._names(""))
+            with suppress(ftplib.error_perm):  # not every server shows hidden ones
+                there |= set(self._names("-a"))
+        paths = [self._path(name) for name in names]
+        cut = [n for n in there if n not in paths and n.strip(".") and any(path.startswith(n) for path in paths)]
+        return sorted(map(self._unwire, cut))
+
     def remove(self, name: str) -> None:
         path = self._path(name)
         with self._said(f"removing {name}"):
@@ -355,6 +368,9 @@ class Ftp(Looking):
                 self._ftp.close()
             raise self._refusal(doing, error) from None
         except ftplib.error_perm as error:
+            if code(error) in GARBLED and self._ftp.ended():
+                self._ftp.close()
+                raise TransportError(f"{doing}: the connection failed while the command was sent") from None
             raise self._meaning(doing, error, path) from None
         except (ftplib.Error, EOFError, OSError, ValueError, IndexError) as error:
             self._ftp.close()

@@ -24,6 +24,7 @@ CHUNK = 1 << 20
 SLICE = 1 << 16  # bytes that one step of sending may take its time over
 LISTING = 64 << 20  # bytes of the longest listing that is taken
 AHEAD = 4  # chunks that may have come and not been taken yet
+ENDING = 0.5  # seconds in which a server that ends the connection has done so
 GRACE = 5  # seconds for a server to notice that we break off
 
 
@@ -57,6 +58,20 @@ class Client(ftplib.FTP_TLS):
         finally:
             if sock is not None:
                 sock.settimeout(self.timeout)
+
+    def ended(self) -> bool:
+        """Does the server end the connection, as it does after a command of which only a part has come?"""
+        if self.sock is None or isinstance(self.sock, ssl.SSLSocket):
+            return self.sock is None
+        self.sock.settimeout(ENDING)
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.sock.settimeout(self.timeout)
 
     def getmultiline(self) -> str:
         """A reply, whole within our timeout once it has begun: a server that trickles hangs."""

@@ -185,6 +185,9 @@ class Mvs(Ftp):
             raise Missing(f"{name}: there is no such generation")
         return found[number - 1]
 
+    def cut_short(self, names: Collection[str]) -> list[str]:
+        return []  # a name stands in quotes
+
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return _sibling(name, "T", f"{interchange}.{attempt}")
 

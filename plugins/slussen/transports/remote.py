@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import BinaryIO, Self
 
 from slussen.errors import CallError, TransportError
@@ -161,6 +162,9 @@ class Remote(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+    def cut_short(self, names: Collection[str]) -> list[str]:
+        return []  # a name comes whole, or not at all
 
     def temporary(self, name: str, interchange: str, attempt: int) -> str:
         return temporary_name(name, interchange, attempt)
