@@ -699,3 +699,22 @@ def test_a_command_of_which_only_a_part_came_is_a_connection_that_failed(
         client.put("a", io.BytesIO(CONTENT), len(CONTENT))
         client.stat("a")
         client.rename("a", "b", replace=False)
+
+
+class HalfOfAName(Files):
+    """Carries out what has come of a RNTO, and says so, as ProFTPD does when the connection has ended within it."""
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        if cmd == "RNTO" and not arg.startswith("."):
+            super().pre_process_command(line[:-4], cmd, arg[:-4])
+            self.close_when_done()
+        else:
+            super().pre_process_command(line, cmd, arg)
+
+
+def test_a_rename_is_done_when_the_connection_goes_on_after_it(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    client = faulty(HalfOfAName)
+    client.put(".a", io.BytesIO(CONTENT), len(CONTENT))
+    with pytest.raises(TransportError, match="the connection failed"):
+        client.rename(".a", "F29.txt", replace=False)
+    assert [f.name for f in tmp_path.iterdir()] == ["F29"]

@@ -250,6 +250,8 @@ class Ftp(Looking):
                 raise self._nothing(new) if self._gone(source) else self._taken(new)
             try:
                 self._ftp.rename(source, target)
+                if not self._tls:  # a command of which only a part came is the last one of its connection
+                    self._ftp.voidcmd("NOOP")
             except ftplib.error_perm as error:
                 # The code says no more than no. Missing tells a delivery that another attempt has moved the file on,
                 # so it must be certain.
