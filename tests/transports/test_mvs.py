@@ -12,7 +12,7 @@ import pytest
 from sandbox.faults import Fault
 from slussen.archiving import archive
 from slussen.errors import CallError, TransportError
-from slussen.transports import Missing
+from slussen.transports import Entry, Missing, differs
 from slussen.transports.mvs import quoted
 from tests.transports.places import CONTENT, Place
 from tests.transports.places import mvs as mvs_place
@@ -152,3 +152,11 @@ def test_a_work_dataset_is_no_longer_than_a_name_may_be(place: Place) -> None:
     with place.open() as to:
         assert all(len(n) <= 44 for n in (to.temporary(name, "f-1", 1), to.aside(name, "f-1")))
     assert not list(Path(place.folder).iterdir())
+
+
+def test_a_hash_that_begins_as_a_time_is_another_than_one_that_does_not() -> None:
+    """z/OS's datasets are told apart by their hashes, FTP's files by times in two forms that can't be compared."""
+    one, other = ("20260112030000".ljust(64, "7"), "f" * 64)
+    assert differs(Entry("A.B", 80, one), Entry("A.B", 80, other))
+    assert not differs(Entry("a", 80, "20260112030000.123"), Entry("a", 80, "Jan 12 03:00"))
+    assert differs(Entry("a", 80, "20260112030000"), Entry("a", 80, "20260112030001"))

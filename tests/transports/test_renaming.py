@@ -10,7 +10,7 @@ import pytest
 
 from slussen.archiving import archive, archiving
 from slussen.errors import TransportError
-from slussen.transports import Entry, Exists, Missing, differs
+from slussen.transports import Exists, Missing
 from tests.transports.places import CONTENT, Place
 from tests.transports.test_conformance import SIZES, content
 
@@ -171,11 +171,3 @@ def test_no_more_descriptors_are_open_afterwards(place: Place) -> None:
             to.put(temporary := to.temporary(place.names[0], "f29-1", 1), io.BytesIO(CONTENT), len(CONTENT))
             to.fetch(temporary, io.BytesIO())
     assert len(os.listdir("/proc/self/fd")) <= before + 1
-
-
-def test_a_hash_that_begins_as_a_time_is_another_than_one_that_does_not() -> None:
-    """z/OS's datasets are told apart by their hashes, FTP's files by times in two forms that can't be compared."""
-    one, other = ("20260112030000".ljust(64, "7"), "f" * 64)
-    assert differs(Entry("A.B", 80, one), Entry("A.B", 80, other))
-    assert not differs(Entry("a", 80, "20260112030000.123"), Entry("a", 80, "Jan 12 03:00"))
-    assert differs(Entry("a", 80, "20260112030000"), Entry("a", 80, "20260112030001"))
