@@ -26,6 +26,7 @@ from slussen.tools.ruler import drawn, hidden, masked, secret
 
 MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
+IN_PLACE = ("undefined_byte", "control_character", "unmappable", "check_digit", "control_total", "record_count")
 Row = dict[str, Any]
 
 
@@ -43,6 +44,11 @@ class Record:
     @property
     def sound(self) -> bool:
         return not self.findings
+
+    @property
+    def moved(self) -> bool:
+        """May its values stand in each other's places? A wrong byte or total says nothing of that."""
+        return any(f.rule not in IN_PLACE for f in self.findings)
 
     @property
     def wrong(self) -> set[int]:
@@ -147,7 +153,7 @@ def value(found: Any, *, hide: bool) -> str:
 
 
 def _hides(layout: Layout, kind: str, f: FieldSpec, record: Record, reveal: bool) -> bool:
-    return not reveal and secret(layout, kind, f, sound=record.sound)
+    return not reveal and secret(layout, kind, f, sound=record.sound, moved=record.moved)
 
 
 def as_dict(peeked: Peeked, *, reveal: bool = False) -> dict[str, Any]:
@@ -192,7 +198,7 @@ def _groups(record: Record) -> Iterator[tuple[str, Row]]:
 def _secret(file: Opened, record: Record, reveal: bool) -> list[bool]:
     if reveal:
         return [False] * len(record.data)
-    return hidden(file.layout, record.kind, record.data, file.encoding, sound=record.sound)
+    return hidden(file.layout, record.kind, record.data, file.encoding, sound=record.sound, moved=record.moved)
 
 
 def shown(peeked: Peeked, *, reveal: bool = False) -> RenderableType:

@@ -50,35 +50,38 @@ def _unicode(data: bytes) -> Iterator[str]:
 # --- what is personal
 
 
-def hidden(layout: Layout, kind: str, data: bytes, encoding: str, *, sound: bool = True) -> list[bool]:
+def hidden(
+    layout: Layout, kind: str, data: bytes, encoding: str, *, sound: bool = True, moved: bool = False
+) -> list[bool]:
     """Which of a record's bytes may be personal data; of a record of no known type all are.
 
     Where another record type has a person, and where no field is, one may stand: the record may be another than it
-    seems. Only the header and the trailer of a file are what they are, if nothing is wrong with them (``sound``).
+    seems. Only the header and the trailer of a file are what they are, if nothing is wrong with them (``sound``). Where
+    values may have ``moved``, all are.
     """
     match layout.kind:
         case "fixed":
-            return _hidden_fixed(layout, kind, data, encoding, sound)
+            return _hidden_fixed(layout, kind, data, encoding, sound, moved)
         case "delimited":
-            return _hidden_delimited(layout, kind, data, codepage(encoding), sound)
+            return _hidden_delimited(layout, kind, data, codepage(encoding), sound, moved)
         case _:
             return _hidden_tagged(layout, data, encoding)
 
 
-def secret(layout: Layout, kind: str, f: FieldSpec, *, sound: bool = True) -> bool:
-    """May a person stand in this field of a record? In one that isn't sound anything may have been moved anywhere."""
-    if not sound and layout.kind != "tagged":
+def secret(layout: Layout, kind: str, f: FieldSpec, *, sound: bool = True, moved: bool = False) -> bool:
+    """May a person stand in this field of a record? Where values have moved, in any."""
+    if moved and layout.kind != "tagged":
         return any(layout.tells(other) for record_type in layout.records for other in layout.of(record_type))
     return f.private if sound and layout.records[kind].place else layout.tells(f)
 
 
-def _hidden_fixed(layout: Layout, kind: str, data: bytes, encoding: str, sound: bool) -> list[bool]:
+def _hidden_fixed(layout: Layout, kind: str, data: bytes, encoding: str, sound: bool, moved: bool) -> list[bool]:
     if not kind:
         return [True] * len(data)
     found = [False] * len(data)
     blank = codepage(encoding).byte(" ")
     for f in layout.of(kind):
-        if not (f.type == "const" and sound) and secret(layout, kind, f, sound=sound):
+        if not (f.type == "const" and sound) and secret(layout, kind, f, sound=sound, moved=moved):
             for k in _places(f, data):
                 found[k] = True
     for f in bare(layout, kind):
@@ -91,10 +94,14 @@ def _places(f: FieldSpec, data: bytes) -> range:
     return range(int(f.at) - 1, min(int(f.at) - 1 + f.length, len(data)))
 
 
-def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage, sound: bool) -> list[bool]:
+def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage, sound: bool, moved: bool) -> list[bool]:
     separator = page.byte(layout.file.separator)
     quote = page.byte(layout.file.quote) if layout.file.quote else -1
-    private = [f.type == "filler" or secret(layout, kind, f, sound=sound) for f in layout.of(kind)] if kind else []
+    private = (
+        [f.type == "filler" or secret(layout, kind, f, sound=sound, moved=moved) for f in layout.of(kind)]
+        if kind
+        else []
+    )
     found, quoted, n = [], False, 0
     for byte in data:
         quoted ^= byte == quote
