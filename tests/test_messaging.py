@@ -21,7 +21,7 @@ from slussen.errors import CallError, TechnicalError, TransportError, TransportR
 from slussen.ledger import Ledger
 from slussen.messaging import Dispatch, Outcome, _Attempt, dispatch, drive, settle
 from slussen.payloads import PayloadStore
-from slussen.transports import Doubtful, Unknown
+from slussen.transports import Doubtful, Entry, Unknown
 from tests.model.mutants import survives
 from tests.model.posting import DISPATCH, Posting
 from tests.model.walk import walk
@@ -321,17 +321,24 @@ def test_what_an_answer_answers_is_kept_when_it_is_collected(
     assert ledger.sending(sent.message).stream == "skv-1"  # type: ignore[union-attr]
 
 
+def cut_off(rig: Rig, partner: Any, store: PayloadStore, ledger: Ledger, at: str) -> Entry:
+    """A file that comes, and a collection of it that is killed at this step."""
+    rig.send("SVAR.TXT", b"svar")
+    entry: Entry
+    (entry,) = partner.entries("*")
+    steps = collecting("skv_reply", entry, partner, store, ledger, "run")
+    for step in steps:
+        if step == at:
+            break
+    steps.close()
+    return entry
+
+
 def test_a_collection_that_is_cut_off_before_the_archive_is_picked_up(
     rig: Rig, ledger: Ledger, store: PayloadStore
 ) -> None:
-    rig.send("SVAR.TXT", b"svar")
     with rig.open() as partner:
-        (entry,) = partner.entries("*")
-        steps = collecting("skv_reply", entry, partner, store, ledger, "run")
-        for step in steps:
-            if step == "archive":
-                break
-        steps.close()
+        entry = cut_off(rig, partner, store, ledger, "archive")
         assert partner.entries("*") == [entry]
         again = collect("skv_reply", entry, partner, store, ledger, "run")
         assert partner.entries("*") == []
@@ -342,14 +349,8 @@ def test_a_collection_that_is_cut_off_before_the_archive_is_picked_up(
 def test_a_collection_that_is_cut_off_after_the_archive_is_said_to_be_archived_by_the_next_look(
     rig: Rig, ledger: Ledger, store: PayloadStore
 ) -> None:
-    rig.send("SVAR.TXT", b"svar")
     with rig.open() as partner:
-        (entry,) = partner.entries("*")
-        steps = collecting("skv_reply", entry, partner, store, ledger, "run")
-        for step in steps:
-            if step == "archived":
-                break
-        steps.close()
+        cut_off(rig, partner, store, ledger, "archived")
         [(note, place)] = recover(partner, ledger, "skv_reply", print)
         said(ledger, note, place)
         assert not recover(partner, ledger, "skv_reply", print)

@@ -26,7 +26,7 @@ from slussen.tools.ruler import drawn, hidden, masked, secret
 
 MOST = 1 << 16  # bytes that are shown of a record without end
 SHOWN = 20  # findings that are listed
-IN_PLACE = ("undefined_byte", "control_character", "unmappable", "check_digit", "control_total", "record_count")
+IN_PLACE = ("undefined_byte", "control_character", "check_digit", "control_total", "record_count")
 Row = dict[str, Any]
 
 

@@ -28,13 +28,11 @@ from slussen.transports import (
     in_order,
     plain,
     tls,
-    versions,
 )
 from slussen.transports.ftp_client import Client
 from slussen.transports.ftp_looking import ABSENT, Looking, code
-from slussen.transports.remote import Got, Pace, TooMuch, hashing
+from slussen.transports.remote import ARCHIVE, Got, Pace, TooMuch, free_place, hashing
 
-ARCHIVE = "archive"
 GARBLED = ("500", "501")  # what a server may say of a command that came in part
 QUOTA, NOT_IN, CLOSING, CUT_OFF = "552", "530", "421", "426"
 MEANINGS = {
@@ -301,9 +299,7 @@ class Ftp(Looking):
                 self._ftp.mkd(ARCHIVE)
             if not taken and self._look(f"{ARCHIVE}/{path}") is False:
                 return f"{ARCHIVE}/{name}"
-            listed = set(self._names(ARCHIVE))
-            free = (v for v in versions(name) if f"{ARCHIVE}/{v}" not in taken and self._wire(v) not in listed)
-            return f"{ARCHIVE}/{next(free)}"
+            return free_place(name, taken, set(map(self._unwire, self._names(ARCHIVE))))
 
     def archive(self, seen: Entry, place: str) -> str:
         """A collector at the same moment could take the free place first: the folder is one collector's."""

@@ -13,8 +13,9 @@ from collections.abc import Collection
 from typing import BinaryIO, Self
 
 from slussen.errors import CallError, TransportError
-from slussen.transports import TIMEOUT, Entry, Sink, aside_name, is_plain, temporary_name, unusable
+from slussen.transports import TIMEOUT, Entry, Sink, aside_name, is_plain, temporary_name, unusable, versions
 
+ARCHIVE = "archive"
 SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
 HASHED = 10_000_000  # bytes a second that a server's disk reads at the least, to hash a file
 LARGE = 8 << 20  # bytes
@@ -25,6 +26,11 @@ OVERLAP = 1 << 20  # bytes that are compared again where a fetch goes on
 def hashing(size: int) -> float:
     """How many seconds a server may take to tell the hash of so many bytes: it says nothing meanwhile."""
     return TIMEOUT + size / HASHED
+
+
+def free_place(name: str, taken: Collection[str], listed: Collection[str]) -> str:
+    """The first place for this name in the archive that is neither listed there nor was found taken."""
+    return next(p for v in versions(name) if v not in listed and (p := f"{ARCHIVE}/{v}") not in taken)
 
 
 class TooMuch(TimeoutError):

@@ -35,9 +35,8 @@ from slussen.transports import (
     matches,
     no_file,
     plain,
-    versions,
 )
-from slussen.transports.remote import Got, Pace, Remote
+from slussen.transports.remote import ARCHIVE, Got, Pace, Remote, free_place
 
 if TYPE_CHECKING:
     import paramiko
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 PORT = 22
 SILENT = "slussen.transports.sftp.silent"  # paramiko's log, which repeats what the server says
-ARCHIVE = "archive"
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 # Status codes of draft-ietf-secsh-filexfer-02, and those of later drafts that servers use all the same.
 NO_SUCH_FILE, DENIED = 2, 3
@@ -286,9 +284,7 @@ class Sftp(Remote):
                 self._client.make_folder(self._bytes(folder))
             if not taken and self._attributes(self._bytes(f"{folder}/{plain(name)}")) is None:
                 return f"{ARCHIVE}/{name}"
-            listed = {raw for raw, _ in self._client.names(self._bytes(folder))}
-            free = (v for v in versions(name) if f"{ARCHIVE}/{v}" not in taken and self._bytes(v) not in listed)
-            return f"{ARCHIVE}/{next(free)}"
+            return free_place(name, taken, {self._name(raw) for raw, _ in self._client.names(self._bytes(folder))})
 
     def archive(self, seen: Entry, place: str) -> str:
         self._move(f"archiving {seen.name}", self._path(seen.name), self._shelved(place))
