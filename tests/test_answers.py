@@ -26,6 +26,7 @@ from slussen.ledger.intervals import names
 from slussen.ledger.states import SETTLED, STATES
 from slussen.sentences import ENDINGS, QUIET, SENTENCES
 from slussen.standing import Standing, standings
+from slussen.timetables import At
 from slussen.why import why
 from tests.answering import A02, ASK, F30, FORM, LOOKS, ROWS, TWICE, at, row
 
@@ -262,12 +263,11 @@ def test_why_says_that_no_file_came_and_whether_that_is_fine(ledger: Ledger) -> 
     assert "is ours from 2026-01-01" in told(ledger, A02, "14 12:00", date(2025, 12, 20))
 
 
-def test_a_file_that_a_run_by_hand_collected_is_told_of_on_its_day(ledger: Ledger) -> None:
-    ledger.append(
-        "ask-x", "collected", {"name": "ASK.TXT", "bytes": 3, "sha256": "x", "run": "manual"}, integration="ask"
-    )
-    today = datetime.now(STOCKHOLM)
-    answer = why(ASK, ledger, today, today.date())
+@pytest.mark.parametrize("start", ["00:00", "23:59"])
+def test_a_file_that_a_run_by_hand_collected_is_told_of_on_its_day(ledger: Ledger, start: str) -> None:
+    data = {"name": "ASK.TXT", "bytes": 3, "sha256": "x", "run": "manual"}
+    collected = ledger.append("ask-x", "collected", data, integration="ask").at.astimezone(STOCKHOLM)
+    answer = why(replace(ASK, timetable=At(start)), ledger, collected, collected.date())
     assert "ask-x" in [c.interchange for c in answer.chapters]
 
 

@@ -29,6 +29,7 @@ from slussen.alerts import Alert, alert, recovered
 from slussen.database import migrate
 from slussen.errors import CallError, TransportError, TransportRefused
 from slussen.integration import Integration, directory
+from slussen.lateness import STOCKHOLM
 from slussen.ledger import Ledger
 from slussen.notifications import BASIC, GRACE, SMS, Note, proof, sms, tell
 from slussen.operators.channels import channel
@@ -379,7 +380,7 @@ def test_a_proof_has_flow_file_figures_and_time_and_there_is_none_before_the_del
     assert note is not None
     for said in ("f29 (TEIS 110): Customers", "FD-F29-0001.txt", "25344", "132", digest, "f29-p", "Europe/Stockholm"):
         assert said in note.text
-    assert f"{delivered.at:%Y-%m-%d}" in note.text
+    assert f"{delivered.at.astimezone(STOCKHOLM):%Y-%m-%d %H:%M}" in note.text
     assert note.subject == "f29: FD-F29-0001.txt delivered to Agresso-Kund"
     assert "FD-F29-0001.txt" in note.short
     assert len(note.short) <= SMS

@@ -70,7 +70,8 @@ def why(row: Row, ledger: Ledger, now: datetime, on: date | None = None) -> Answ
         datetime.fromtimestamp(i.start.timestamp(), UTC)
         for i in (row.timetable.runs(on) if row.timetable.runs_on(on) else [])
     ]
-    all_ = of_intervals(ledger, [wanted(i, starts or [midnight], end) for i in (row.integration, *row.after)])
+    asked = [wanted(i, starts or [midnight], end, since=midnight) for i in (row.integration, *row.after)]
+    all_ = of_intervals(ledger, asked)
     found = all_.get(row.key, [])
     for start in [] if row.timetable.often else starts:
         mine = [events for events in found if (interval_of(events) or start) == start]

@@ -96,19 +96,24 @@ NEWEST = """
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Intervals of an integration by their starts, and until when what was collected by hand counts as theirs (UTC).
+    """Intervals of an integration by their starts, and since and until when what was collected by hand is theirs (UTC).
 
     ``ids`` are the interchanges that are named after these intervals.
     """
 
     integration: str
     starts: Sequence[datetime]
+    since: datetime
     until: datetime
     ids: Sequence[str]
 
 
-def wanted(integration: Integration, starts: Sequence[datetime], until: datetime) -> Wanted:
-    return Wanted(integration.key, starts, until, [name for start in starts for name in names(integration, start)])
+def wanted(
+    integration: Integration, starts: Sequence[datetime], until: datetime, since: datetime | None = None
+) -> Wanted:
+    """``since`` is, if it isn't given, the first of the starts."""
+    ids = [name for start in starts for name in names(integration, start)]
+    return Wanted(integration.key, starts, since or min(starts, default=until), until, ids)
 
 
 def names(integration: Integration, start: datetime) -> list[str]:
@@ -129,7 +134,7 @@ def of_intervals(ledger: Ledger, asked: Sequence[Wanted]) -> dict[str, list[list
         "integrations": [w.integration for w in some],
         "firsts": [min(w.starts).astimezone(UTC).isoformat() for w in some],
         "lasts": [max(w.starts).astimezone(UTC).isoformat() for w in some],
-        "sinces": [min(w.starts) for w in some],
+        "sinces": [w.since for w in some],
         "untils": [w.until for w in some],
         "owners": [w.integration for w in some for _ in w.ids],
         "ids": [name for w in some for name in w.ids],
