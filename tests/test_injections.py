@@ -22,7 +22,7 @@ def test_a_fault_after_any_byte_loses_and_doubles_nothing(
     for module in ("imap", "submission", "shs", "shs_http"):  # what hangs is waited for
         monkeypatch.setattr(f"slussen.transports.{module}.TIMEOUT", 2)
     dsn = postgres.dsn(f"inject_{protocol}_{scenario}")
-    skipped, played, wrong, _ = inject(protocol, scenario, 10, 1809, dsn, str(tmp_path))  # type: ignore[arg-type]
-    assert not skipped
-    assert not wrong
-    assert played.total() >= 10
+    piece = inject(protocol, scenario, 10, 1809, dsn, str(tmp_path))  # type: ignore[arg-type]
+    assert not piece.skipped
+    assert not piece.wrong
+    assert piece.played.total() >= 10

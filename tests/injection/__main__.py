@@ -99,45 +99,48 @@ def schedules(*, quick: bool, samples: int, seed: int) -> list[str]:
 
 
 def injections(protocols: list[str], count: int, seed: int) -> list[str]:
-    """L2: so many injections in all, over two processes."""
+    """L2: so many injections in all. They wait more than they work, messages most: those begin."""
     from sandbox.postgres import Server
     from tests.injection.play import begin, inject
 
-    table = Table("protocol", "scenario", *(*WHATS, "all", "s"), title="L2: real servers, a fault after any byte")
+    title = "L2: real servers, a fault after any byte"
+    table = Table("protocol", "scenario", *WHATS, "by hand", "all", "s", title=title)
     wrong: list[str] = []
     total = 0
     with (
         tempfile.TemporaryDirectory(prefix="slussen-faults-") as scratch,
         Server(Path(scratch) / "home") as server,
-        ProcessPoolExecutor(2, get_context("spawn"), begin, (f"{scratch}/home",)) as pool,
+        ProcessPoolExecutor(PROCESSES, get_context("spawn"), begin, (f"{scratch}/home",)) as pool,
     ):
         each = -(-count // (2 * len(protocols)))
         jobs = {
                 pool.submit(inject, protocol, scenario, each, seed, server.dsn(f"{protocol}_{scenario}"), scratch): (
                     protocol, scenario,
                 )
-                for protocol in protocols
+                for protocol in reversed(protocols)
                 for scenario in ("deliver", "collect")
             }  # fmt: skip
         for job in as_completed(jobs):
             protocol, scenario = jobs[job]
-            skipped, played, bad, seconds = job.result()
-            if skipped:
-                table.add_row(protocol, scenario, *[""] * len(WHATS), f"skipped: {skipped}", "")
+            piece = job.result()
+            if piece.skipped:
+                table.add_row(protocol, scenario, *[""] * len(WHATS), f"skipped: {piece.skipped}", "", "")
                 continue
-            wrong += bad
-            total += played.total()
-            console.print(f"{protocol} {scenario}: {played.total():,} injections, {len(bad)} bad, {seconds:.0f} s")
-            for line in bad:
+            wrong += piece.wrong
+            all_ = piece.played.total()
+            total += all_
+            console.print(f"{protocol} {scenario}: {all_:,} injections, {len(piece.wrong)} bad, {piece.seconds:.0f} s")
+            for line in piece.wrong:
                 console.print(f"  {line}", highlight=False)
-            cells = [f"{played[what]:,}" if played[what] else "–" for what in WHATS]
-            table.add_row(protocol, scenario, *cells, f"{played.total():,}", f"{seconds:.0f}")
+            cells = [f"{n:,}" if n else "–" for n in (*(piece.played[what] for what in WHATS), piece.by_hand)]
+            table.add_row(protocol, scenario, *cells, f"{all_:,}", f"{piece.seconds:.0f}")
     table.add_section()
-    table.add_row("all", "", *[""] * len(WHATS), f"{total:,}", f"{len(wrong)} bad")
+    table.add_row("all", "", *[""] * (len(WHATS) + 1), f"{total:,}", f"{len(wrong)} bad")
     console.print(table)
     return wrong
 
 
+PROCESSES = 6
 WHATS = ("drop", "reset", "swallow", "half", "delay", "flip", "kill", "full")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import resource
 import signal
 import threading
@@ -27,13 +28,15 @@ from slussen.archiving import recover, said
 from slussen.collection import collect
 from slussen.database import migrate
 from slussen.delivery import Delivery, deliver, drive
-from slussen.errors import SlussenError, TechnicalError, TransportError
+from slussen.errors import SlussenError, TechnicalError, TransportError, TransportRefused
 from slussen.ledger import Ledger
 from slussen.payloads import PayloadStore
 from tests.injection import messages
 from tests.injection.rigs import RIGS, Rig, Unavailable
 
 TRIES = 6
+# A password of which only a part came is a refusal, and final: more tries would lock us out.
+NOT_LET_IN = re.compile(r"doesn't let .* in \(530\)")
 LOOK = 0.001  # seconds between the watcher's looks
 SIZES = (0, 1, 80, 4_000, 70_000)
 Scenario = Literal["deliver", "collect"]
@@ -113,6 +116,7 @@ class Player:
     seed: int = 1809
     played: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    by_hand: int = 0  # a final failure that somebody has to start again
     _number: int = 0
 
     def run(self, scenario: Scenario, injections: int) -> None:
@@ -240,6 +244,10 @@ class Player:
                 struck = struck or (proxy is not None and proxy.fired)
                 if not struck:
                     return False, f"failed without a fault: {error}"
+            except TransportRefused as error:
+                if n or not NOT_LET_IN.search(str(error)):
+                    return True, f"refused for a fault that passes: {error}"
+                self.by_hand += 1
             except SlussenError as error:
                 return True, f"{type(error).__name__} for a fault that passes: {error}"
             if proxy is not None:
@@ -283,12 +291,22 @@ def begin(home: str) -> None:
     os.environ["SLUSSEN_HOME"] = home
 
 
-def inject(
-    protocol: str, scenario: Scenario, count: int, seed: int, dsn: str, scratch: str
-) -> tuple[str, Counter[str], list[str], float]:
-    """One protocol and scenario in a process of its own: why it was skipped, faults by kind, what is wrong, seconds."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was played of one protocol and scenario: faults by kind, and what is wrong."""
+
+    played: Counter[str]
+    wrong: list[str]
+    seconds: float
+    by_hand: int = 0
+    skipped: str = ""  # why
+
+
+def inject(protocol: str, scenario: Scenario, count: int, seed: int, dsn: str, scratch: str) -> Piece:
+    """One protocol and scenario, in a process of its own."""
     if protocol in messages.RIGS:
-        return messages.inject(protocol, scenario, count, seed, dsn, scratch)
+        began = time.monotonic()
+        return Piece(*messages.inject(protocol, scenario, count, seed, dsn, scratch), time.monotonic() - began)
     began = time.monotonic()
     home = Path(scratch) / f"{protocol}-{scenario}"
     migrate(dsn, settings.SQL / "migrations" / "slussen")
@@ -297,8 +315,8 @@ def inject(
             player = Player(rig, Ledger(f"{dsn} user=slussen"), PayloadStore(home / "payloads"), watcher, seed)
             player.run(scenario, count)
     except Unavailable as error:
-        return str(error), Counter(), [], 0
-    return "", player.played, player.wrong, time.monotonic() - began
+        return Piece(Counter(), [], 0, skipped=str(error))
+    return Piece(player.played, player.wrong, time.monotonic() - began, player.by_hand)
 
 
 def _sha(content: bytes) -> str:

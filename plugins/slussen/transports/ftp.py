@@ -247,9 +247,7 @@ class Ftp(Looking):
             if not replace and self.replaces and self._taken_already(target):
                 raise self._nothing(new) if self._gone(source) else self._taken(new)
             try:
-                self._ftp.rename(source, target)
-                if not self._tls:  # a command of which only a part came is the last one of its connection
-                    self._ftp.voidcmd("NOOP")
+                self._move(source, target)
             except ftplib.error_perm as error:
                 # The code says no more than no. Missing tells a delivery that another attempt has moved the file on,
                 # so it must be certain.
@@ -260,6 +258,11 @@ class Ftp(Looking):
                 if self._look(target):
                     raise self._taken(new) from None
                 raise self._refusal(f"renaming to {new}", error) from None
+
+    def _move(self, source: str, target: str) -> None:
+        self._ftp.rename(source, target)
+        if not self._tls:  # a command of which only a part came is the last one of its connection
+            self._ftp.voidcmd("NOOP")
 
     def _taken_already(self, path: str) -> bool:
         """A hidden name is ours alone: where the server doesn't tell, it is free."""
@@ -307,7 +310,7 @@ class Ftp(Looking):
         with self._said(doing, path):
             if self._look(target):
                 raise Exists(f"{doing}: {place} is taken")
-            self._ftp.rename(path, target)
+            self._move(path, target)
         return place
 
     def shelved(self, place: str) -> Entry | None:
@@ -326,7 +329,7 @@ class Ftp(Looking):
                 raise TransportError(f"{doing}: the server doesn't tell whether the name is free")
             if there:
                 raise Exists(f"{doing}: the name is taken")
-            self._ftp.rename(path, target)
+            self._move(path, target)
 
     def _shelved(self, place: str) -> str:
         return f"{ARCHIVE}/{self._path(place.removeprefix(f'{ARCHIVE}/'))}"
