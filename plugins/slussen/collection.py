@@ -198,7 +198,7 @@ class _Head:
     def __init__(self, sink: Writer) -> None:
         self._sink, self.bytes = sink, bytearray()
 
-    def write(self, data: bytes | bytearray) -> int:
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         if len(self.bytes) < HEAD:
             self.bytes += data[: HEAD - len(self.bytes)]
         return self._sink.write(data)

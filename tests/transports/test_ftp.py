@@ -92,8 +92,10 @@ def test_no_step_of_sending_is_longer_than_the_slowest_line_needs(
 class Scripted:
     """A server that answers as it is told, over TLS where it has a context; for what no real one does on demand."""
 
-    def __init__(self, replies: dict[str, str], data: bytes = b"", context: ssl.SSLContext | None = None) -> None:
-        self.replies, self.data, self.context = replies, data, context
+    def __init__(
+        self, replies: dict[str, str], data: bytes = b"", context: ssl.SSLContext | None = None, ends: str = ""
+    ) -> None:
+        self.replies, self.data, self.context, self.ends = replies, data, context, ends
         self.listener, self.passive = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
         self.port, passive = self.listener.getsockname()[1], self.passive.getsockname()[1]
         self.replies = {"PASV": f"227 (127,0,0,1,{passive >> 8},{passive & 255})", **replies}
@@ -107,6 +109,9 @@ class Scripted:
             while line := file.readline():
                 word = line[:4].strip().decode()
                 control.sendall((self.replies.get(word, "502 no") + "\r\n").encode())
+                if word == self.ends:
+                    control.shutdown(socket.SHUT_RDWR)
+                    return
                 if word == "AUTH" and self.context is not None:
                     control = self.context.wrap_socket(control, server_side=True)
                     file = control.makefile("rb")
@@ -186,6 +191,13 @@ def test_a_self_signed_certificate_is_refused() -> None:
 def test_a_server_without_tls_is_not_spoken_to_in_clear() -> None:
     with pytest.raises(TransportRefused, match="speaks no TLS"):
         Ftp("127.0.0.1", Scripted({"USER": "230 in"}).port, "u", "p", tls=True)
+
+
+def test_a_connection_that_ends_while_tls_is_asked_for_has_failed() -> None:
+    """ProFTPD refuses the part of AUTH that has come as it does any command in clear."""
+    server = Scripted({"AUTH": "550 SSL/TLS required on the control channel"}, ends="AUTH")
+    with pytest.raises(TransportError, match=r"the connection failed \(550\)"):
+        Ftp("127.0.0.1", server.port, "u", "p", tls=True)
 
 
 # --- the sandbox's partner

@@ -49,9 +49,9 @@ class Entry:
 
 
 class Sink(Protocol):
-    """Where fetched bytes go."""
+    """Where fetched bytes go. It keeps none that it is handed: their memory is used again."""
 
-    def write(self, data: bytes | bytearray, /) -> int: ...
+    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
 
 
 class Source(Protocol):

@@ -98,6 +98,8 @@ class Ftp(Looking):
             if code(error) == NOT_IN and TOO_MANY.search(str(error)):
                 raise TransportError(f"{doing}: the server has too many clients ({NOT_IN})") from None
             if self._tls and not isinstance(self._ftp.sock, ssl.SSLSocket):
+                if self._ftp.ended():
+                    raise TransportError(f"{doing}: the connection failed ({code(error)})") from None
                 raise TransportRefused(
                     f"{doing}: the server speaks no TLS ({code(error)}). Nothing was sent. Next: ask the partner"
                 ) from None
@@ -161,11 +163,11 @@ class Ftp(Looking):
 
     def _part(self, path: str, place: int, size: int) -> bytes:
         """Bytes from the middle of a file; the transfer is broken off after them, and the connection made anew."""
-        parts: list[bytes | bytearray] = []
+        part = bytearray()
 
-        def take(data: bytearray) -> None:
-            parts.append(data)
-            if sum(map(len, parts)) >= size:
+        def take(data: memoryview) -> None:
+            part.extend(data)
+            if len(part) >= size:
                 raise _Enough
 
         try:
@@ -173,7 +175,7 @@ class Ftp(Looking):
         except _Enough:
             self._ftp.close()
             self._connect()
-        return b"".join(parts)[:size]
+        return bytes(part[:size])
 
     def _put_on(self, name: str, source: BinaryIO, place: int) -> None:
         path = self._path(name)

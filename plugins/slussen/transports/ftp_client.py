@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import BinaryIO
 
 from slussen.transports.remote import Pace
@@ -23,7 +23,7 @@ from slussen.transports.remote import Pace
 CHUNK = 1 << 20
 SLICE = 1 << 16  # bytes that one step of sending may take its time over
 LISTING = 64 << 20  # bytes of the longest listing that is taken
-AHEAD = 4  # chunks that may have come and not been taken yet
+AHEAD = 16  # chunks that may have come and not been taken yet
 ENDING = 0.5  # seconds in which a server that ends the connection has done so
 GRACE = 5  # seconds for a server to notice that we break off
 
@@ -128,7 +128,7 @@ class Client(ftplib.FTP_TLS):
         return reply
 
     def receive(
-        self, path: str, take: Callable[[bytearray], object], pace: Pace, rest: int = 0, *, kind: str = "I"
+        self, path: str, take: Callable[[memoryview], object], pace: Pace, rest: int = 0, *, kind: str = "I"
     ) -> None:
         """Take a file's bytes from a place on."""
         self.voidcmd(f"TYPE {kind}")
@@ -182,35 +182,39 @@ class Client(ftplib.FTP_TLS):
                 conn.unwrap()
 
 
-def _ahead(conn: socket.socket, pace: Pace) -> Generator[bytearray, None, None]:
+def _ahead(conn: socket.socket, pace: Pace) -> Generator[memoryview, None, None]:
     """What comes, read by a thread of its own: what is made of it (a hash, a file) takes as long as the network does.
 
-    What had come when the connection failed is handed out before that is raised: a large file is gone on with there.
+    Each chunk holds until the next one is asked for; then its memory is used again. What had come when the connection
+    failed is handed out before that is raised: a large file is gone on with there.
     """
-    came: SimpleQueue[tuple[bytearray, Exception | None]] = SimpleQueue()
-    room, given_up = threading.Semaphore(AHEAD), threading.Event()
+    came: SimpleQueue[tuple[memoryview, Exception | None]] = SimpleQueue()
+    free: SimpleQueue[memoryview | None] = SimpleQueue()  # None: it is broken off
+
+    def room(made: int) -> memoryview | None:
+        with suppress(Empty):
+            return free.get(block=made == AHEAD)
+        return memoryview(bytearray(CHUNK))
 
     def read() -> None:
-        size = CHUNK
-        while size == CHUNK and not given_up.is_set():
-            room.acquire()
-            data, failed = _filled(conn, pace)
-            size = len(data) if failed is None else 0
-            came.put((data, failed))
+        made, more = 0, True
+        while more and (chunk := room(made)) is not None:
+            made = min(made + 1, AHEAD)
+            size, failed = _filled(chunk, conn, pace)
+            more = failed is None and size == CHUNK
+            came.put((chunk[:size], failed))
 
     reader = threading.Thread(target=read, name="ftp data", daemon=True)
     reader.start()
     size, failed = CHUNK, None
     try:
         while size == CHUNK and failed is None:
-            data, failed = came.get()
-            size = len(data)
-            if data:
-                yield data
-            room.release()
+            chunk, failed = came.get()
+            if size := len(chunk):
+                yield chunk
+            free.put(chunk)
     except BaseException:  # it is broken off
-        given_up.set()
-        room.release()
+        free.put(None)
         with suppress(OSError):
             conn.shutdown(socket.SHUT_RDWR)
         raise
@@ -220,15 +224,13 @@ def _ahead(conn: socket.socket, pace: Pace) -> Generator[bytearray, None, None]:
         raise failed
 
 
-def _filled(conn: socket.socket, pace: Pace) -> tuple[bytearray, Exception | None]:
-    """A chunk; a shorter one is the last, or all that came before something failed."""
-    data, size = bytearray(), 0
+def _filled(chunk: memoryview, conn: socket.socket, pace: Pace) -> tuple[int, Exception | None]:
+    """How much has come into it: less than it holds at the end, or when something failed."""
+    size = 0
     try:
-        data = bytearray(CHUNK)
-        with memoryview(data) as view:
-            while size < CHUNK and (got := conn.recv_into(view[size:])):
-                size += got
-                pace.passed(got)
+        while size < len(chunk) and (got := conn.recv_into(chunk[size:])):
+            size += got
+            pace.passed(got)
     except Exception as error:  # for the other thread
-        return data[:size], error
-    return data if size == CHUNK else data[:size], None
+        return size, error
+    return size, None

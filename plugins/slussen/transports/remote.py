@@ -20,7 +20,7 @@ SLOWEST = 1 << 13  # bytes a second: what trickles slower hangs
 HASHED = 10_000_000  # bytes a second that a server's disk reads at the least, to hash a file
 LARGE = 8 << 20  # bytes
 RESUMES = 10
-OVERLAP = 1 << 20  # bytes that are compared again where a fetch goes on
+OVERLAP = 1 << 16  # bytes that are compared again where a fetch goes on
 
 
 def hashing(size: int) -> float:
@@ -68,22 +68,14 @@ class Got:
         self.seen: Entry | None = None
         self.bytes = 0
         self.sha256 = hashlib.sha256() if hashing else None
-        self._tail: list[bytes | bytearray] = []
-        self._kept = 0
+        self.last = b""
 
-    def take(self, data: bytes | bytearray) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         self._sink.write(data)
         if self.sha256 is not None:
             self.sha256.update(data)
         self.bytes += len(data)
-        self._tail.append(data)
-        self._kept += len(data)
-        while self._kept - len(self._tail[0]) >= OVERLAP:
-            self._kept -= len(self._tail.pop(0))
-
-    @property
-    def last(self) -> bytes:
-        return b"".join(self._tail)[-OVERLAP:]
+        self.last = bytes(data[-OVERLAP:]) if len(data) >= OVERLAP else (self.last + data)[-OVERLAP:]
 
 
 class Remote(ABC):
