@@ -92,11 +92,16 @@ class Node:
     def __init__(self, root: Path) -> None:
         self.root, self.messages = root, root / "messages"
         self.messages.mkdir(parents=True, exist_ok=True)
+        self._arrived: dict[str, Arrived] = {}  # what has arrived doesn't change
 
     def arrived(self, to: str = "", product: str = "") -> list[Arrived]:
         """All messages, or those to an organisation, or of a product, in the order of their arrival."""
-        found = [Arrived(parse((f / "label.xml").read_bytes()), f) for f in sorted(self.messages.iterdir())
-                 if not f.name.startswith(".")]  # fmt: skip
+        names = sorted(name for name in os.listdir(self.messages) if not name.startswith("."))
+        for name in names:
+            if name not in self._arrived:
+                folder = self.messages / name
+                self._arrived[name] = Arrived(parse((folder / "label.xml").read_bytes()), folder)
+        found = [self._arrived[name] for name in names]
         return [a for a in found if to in ("", a.label.to) and product in ("", a.label.product)]
 
     def find(self, tx_id: str) -> Arrived | None:
