@@ -96,12 +96,11 @@ class Node:
 
     def arrived(self, to: str = "", product: str = "") -> list[Arrived]:
         """All messages, or those to an organisation, or of a product, in the order of their arrival."""
-        names = sorted(name for name in os.listdir(self.messages) if not name.startswith("."))
-        for name in names:
-            if name not in self._arrived:
-                folder = self.messages / name
-                self._arrived[name] = Arrived(parse((folder / "label.xml").read_bytes()), folder)
-        found = [self._arrived[name] for name in names]
+        folders = sorted(f for f in self.messages.iterdir() if not f.name.startswith("."))
+        for folder in folders:
+            if folder.name not in self._arrived:
+                self._arrived[folder.name] = Arrived(parse((folder / "label.xml").read_bytes()), folder)
+        found = [self._arrived[f.name] for f in folders]
         return [a for a in found if to in ("", a.label.to) and product in ("", a.label.product)]
 
     def find(self, tx_id: str) -> Arrived | None:
