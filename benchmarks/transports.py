@@ -126,6 +126,9 @@ def plain_sftp(login: dict[str, Any], work: str, size: int) -> None:
 
 def child(text: str) -> None:
     """One run, told on standard input; seconds and peak megabytes on standard output."""
+    import slussen.transports.ftp
+    import slussen.transports.sftp  # noqa: F401  paramiko with it: what is imported is timed of neither
+
     task = json.loads(text)
     run = ours if task["who"] == "ours" else plainly
     began = time.monotonic()
