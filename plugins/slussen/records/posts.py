@@ -276,12 +276,12 @@ class Posts:
         """Other line ends than the file's first, and byte order marks: wherever they stand."""
         for line in odd_ends(self.data, self.starts, self.ends, crlf=self.crlf).tolist():
             end = int(self.ends[line])
-            self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=max(int(post[line]), 1),
+            self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=int(post[line]),
                       column=end - int(self.starts[line]) + 1, offset=self.at + end,
                       byte=f"{self.data[end]:02x}")  # fmt: skip
         for place in marks(self.data, self.page):
             line = int(np.searchsorted(self.starts, place, "right")) - 1
-            self.find("bom", MARKED, AGAIN, record=max(int(post[line]), 1), column=place - int(self.starts[line]) + 1,
+            self.find("bom", MARKED, AGAIN, record=int(post[line]), column=place - int(self.starts[line]) + 1,
                       length=3, offset=self.at + place, byte="ef")  # fmt: skip
 
     def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
@@ -307,7 +307,7 @@ class Posts:
         after = len(self.terms.prefix) + CODE
         for line in self.run_together.tolist():
             self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
-                      record=max(int(post[line]), 1), column=after + 1,
+                      record=int(post[line]), column=after + 1,
                       offset=self.at + int(self.starts[line]) + after)  # fmt: skip
         left = left[self.ends[left] > self.starts[left]]
         for keyword in self.layout.file.keywords:
@@ -328,7 +328,7 @@ class Posts:
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
         for line in lines.tolist():
-            self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=max(int(post[line]), 1),
+            self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=int(post[line]),
                       column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def find(self, rule: str, message: str, next_step: str, **where: object) -> None:

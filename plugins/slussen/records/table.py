@@ -65,8 +65,6 @@ class Table:
             return None
         start, stop = self.offsets[self.bounds[place : place + 2]]
         first, last = np.searchsorted(self.high, (start, stop))
-        if first < last and (f.type != "text" or f.check):
-            return None
         plain = self._spread(place, rows, n)
         if self.dollars and pc.any(pc.equal(plain, "$")).as_py():
             return None
