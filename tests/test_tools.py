@@ -157,7 +157,8 @@ def test_peek_hides_all_of_a_record_whose_values_may_have_been_moved(run: Any, t
     layout = tmp_path / "people.yaml"
     layout.write_text(
         "format: people\ntitle: t\nversion: 1\nstatus: assumed\nsource: t\nkind: delimited\nseparator: ';'\n"
-        "usual: {encoding: cp1252, frame: lf}\nrecords: {r: {}}\nfields:\n  id: [1, 4, digits]\n  namn: [2, 20, text, {personal: true}]\n"
+        "usual: {encoding: cp1252, frame: lf}\nrecords: {r: {}}\nfields:\n"
+        "  id: [1, 4, digits]\n  namn: [2, 20, text, {personal: true}]\n"
         "  klass: [3, 8, text]\n  skola: [4, 8, text]\n"
     )
     (tmp_path / "a.txt").write_bytes("Åsa Ängsvik;2A;Skolan;\n".encode("cp1252"))

@@ -143,7 +143,7 @@ class Posts:
         bounds = np.cumsum(counts)
         passed_over = [k for k, name in terms.openers.items() if name not in layout.records and counts[k + 1]]
         if passed_over:
-            unknown += int((is_term & (place >= 0) & np.isin(state, passed_over)).sum())
+            unknown += int(((place >= 0) & np.isin(state, passed_over)).sum())
         table = Table(self, located, order, bounds)
         heads = self.starts[opens]
         batches = [table.batch(layout.counted, heads, np.arange(1, total + 1), None, post - 1, state == -1)]

@@ -348,13 +348,14 @@ def _packed(f: FieldSpec, size: Ints, negative: Bools, page: Codepage) -> Bytes:
 
 
 def _binary(f: FieldSpec, values: Ints, faults: list[Fault], page: Codepage) -> Bytes:
-    bits = 8 * f.length - (0 if f.sign == "none" else 1)
-    top = 2**bits - 1 if bits < 63 else 2**63 - 1
-    wrong = values > top if f.sign == "none" else (values > top) | (values < -top - 1)
+    kind = np.dtype(f">{'u' if f.sign == 'none' else 'i'}{f.length}")
+    room = np.iinfo(kind)
+    wrong = values > room.max
+    if f.sign != "none":  # (there it is told already)
+        wrong |= values < room.min
     if wrong.any():
         faults.append(Fault("too_long", f"the number needs more than the field's {f.length} bytes",
                             np.flatnonzero(wrong)))  # fmt: skip
-    kind = f">{'u' if f.sign == 'none' else 'i'}{f.length}"
     return _own(np.where(wrong, 0, values).astype(kind).view(np.uint8).reshape(len(values), f.length), page)
 
 
