@@ -24,7 +24,7 @@ from slussen.records.source import Source
 
 BLOCK = 3 << 20  # tuning: bytes that are read at a time
 ENDS = {"lf": b"\n", "crlf": b"\r\n", "fixed": b"", "rdw": b"", "vb": b""}
-SLACK = 1 << 16  # bytes more than the longest record, after which a line is given up
+SLACK = 1 << 16  # tuning: bytes more than the longest record, after which a line isn't kept
 AGAIN = "have the file sent again; if all records are like this, the layout or the frame is another"
 EOF = 0x1A  # what old PC programs end a file with
 

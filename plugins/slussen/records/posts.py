@@ -113,7 +113,7 @@ class Posts:
         self.blank = page.byte(" ")
         self.run_together: Ints = np.zeros(0, np.int64)  # lines of terms whose value begins at once after the code
         self.starts, self.ends = lines_of(data)
-        padded = data + bytes(16)
+        padded = data + bytes(15)
         self.bytes = np.frombuffer(padded, np.uint8)
         self.words = np.ndarray((len(data) + 8,), "<u8", padded, strides=(1,))  # eight bytes from any place
 

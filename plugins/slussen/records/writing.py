@@ -264,15 +264,14 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> tuple[Bytes, list
     values, faults = whole(f, pc.fill_null(column, pa.scalar(0, column.type)) if column.null_count else column)
     negative = values < 0
     size = np.abs(values)
-    if len(size) and size.min() < 0:  # the one number that has no positive
-        size[size < 0] = np.iinfo(np.int64).max
+    size[size < 0] = np.iinfo(np.int64).max  # the one number that has no positive
     any_negative = bool(negative.any())
     if f.sign == "none" and any_negative:
         faults += _unsigned(negative)
     if f.usage == "binary":
         return _binary(f, values, faults, page), faults, negative
     signed = f.usage == "display" and (f.sign == "trailing" or (f.sign == "leading" and (any_negative or f.plus)))
-    if len(size) and not _fits(size, f.digits - signed).all():
+    if not _fits(size, f.digits - signed).all():
         room = np.full(len(values), f.digits)
         if f.usage == "display" and f.sign in ("leading", "trailing"):
             room -= negative | f.plus | (f.sign == "trailing")
@@ -313,9 +312,7 @@ def _unsigned(negative: Bools) -> list[Fault]:
 
 def _fits(size: Ints, digits: int) -> Bools:
     """Which have at most so many digits."""
-    if digits > LONGEST or (len(size) and size.max() < 10 ** max(digits, 0)):
-        return np.ones(len(size), np.bool_)
-    fits: Bools = size < 10 ** max(digits, 0)
+    fits: Bools = size < 10**digits
     return fits
 
 
