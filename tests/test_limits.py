@@ -170,6 +170,31 @@ def test_a_post_of_two_terms_of_a_kind_is_told_at_the_second() -> None:
     assert [r["efternamn"] for r in rows if r["record_type"] == "person"] == ["Sten", "Berg"]
 
 
+HEADS = {
+    "#BESTÄLLNINGSID": (["00000180-KI01-0001", "99999999-ZA99-9999"],
+                        ["00000180-KI01-000", "0000180-KI01-0001", "00000180-kI01-0001", "00000180-KÄ01-0001", "x"]),
+    "#EFFEKTUERAD": (["20260112"], ["2026011", "2026-1-1"]),
+    "#DATUM_ANDRING": (["20260105-20260111"], ["20260105", "20260105-2026011", "20260105 20260111"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keyword", HEADS)
+def test_ids_and_days_of_a_head_look_as_they_are_published(keyword: str) -> None:
+    right, wrong = HEADS[keyword]
+    data = posts(*ONE, "#POST_SLUT")
+    name = next(f.name for f in NAVET.fields if f.at == keyword)
+    for value in (*right, *wrong, ""):
+        line = f"{keyword} {value}\n".encode("cp1252")
+        _, findings, _ = parse(NAVET, data.replace(b"#FILTYP", line + b"#FILTYP"), "cp1252")
+        told = [(f.record, f.field, f.column) for f in findings if f.rule == "shape"]
+        assert told == ([(0, name, len(keyword) + 2)] if value in wrong else []), value
+        assert bool(findings) == (value in wrong)
+        rows = [{"record_type": "info", "filtyp": "UTFIL", name: value or None},
+                {"record_type": "person", "personnummer": "198911222399"}, {"record_type": "end"}]  # fmt: skip
+        _, refused = render(NAVET, rows, "cp1252")
+        assert ("shape" in refused.counts, bool(refused)) == (value in wrong, value in wrong)
+
+
 # --- parts and wholes
 
 

@@ -39,6 +39,8 @@ def one(*line: Any, **top: Any) -> dict[str, Any]:
         (one(1, 4, "text", {"fill": "9"}), one(1, 4, "digits", {"fill": "9"}), "filled up with 9, which would be part"),
         (one(1, 4, "integer", {"fill": "0"}), one(1, 4, "integer", {"fill": "1"}), "filled up with 1, which would be"),
         (one(1, 4, "text", {"fill": "~"}), one(1, 4, "text", {"fill": "é"}), "a letter that not every encoding has"),
+        (one(1, 4, "text", {"like": "AA-d"}), one(1, 3, "text", {"like": "AA-d"}), "which never looks like AA-d"),
+        (one(1, 4, "digits", {"like": "dddd"}), one(1, 4, "integer", {"like": "dddd"}), "never looks like dddd"),
         (one(1, 4, "integer", {"plus": True}), one(1, 4, "integer", {"plus": True, "sign": "none"}), "has a plus"),
         (one(1, 4, "text", {"times": 1}), one(1, 4, "text", {"times": 2}), "the fields end at 8, the record at 4"),
         (one(1, 4, "text"), one(1, 4, "text", length=5), "the fields end at 4, the record at 5"),

@@ -93,6 +93,8 @@ def read_text(
         if unknown.any():
             message = f"not one of {', '.join(f.codes)}"
             faults.append(Fault("not_in_code_list", message, np.flatnonzero(unknown)))
+    if f.like and (other := unlike(f, column)).any():
+        faults.append(Fault("shape", f"not of the form {f.like}", np.flatnonzero(other)))
     if lowest == 0:  # no database takes a NUL within a text
         sound = np.ones(len(column), np.bool_)
         sound[owners(offsets, np.flatnonzero(flat == 0))] = False
@@ -106,6 +108,11 @@ def known(f: FieldSpec, column: pa.Array, flat: Bytes) -> Bools:
         found: Bools = np.isin(np.arange(256), [ord(c) for c in f.codes])[flat]
         return found
     return np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
+
+
+def unlike(f: FieldSpec, column: pa.Array) -> Bools:
+    """Which values, but for those that are nothing, don't look as the field says?"""
+    return ~np.asarray(pc.match_substring_regex(column, f"^({f.pattern})?$").fill_null(True))
 
 
 def _faults_at(faults: list[Fault], rule: str, message: str, offsets: np.ndarray, places: Ints) -> None:

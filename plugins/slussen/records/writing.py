@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slussen.records import forms
 from slussen.records.alike import Alike
 from slussen.records.amounts import MINUS, PLUS, ZERO, zones
-from slussen.records.cells import known, no_identities, other_than_digits
+from slussen.records.cells import known, no_identities, other_than_digits, unlike
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Fault
 from slussen.records.letters import (
@@ -146,6 +146,8 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         unknown = ~known(f, column, flat)
         if unknown.any():
             faults.append(Fault("not_in_code_list", f"not one of {', '.join(f.codes)}", np.flatnonzero(unknown)))
+    if f.like and (other := unlike(f, column)).any():
+        faults.append(Fault("shape", f"not of the form {f.like}", np.flatnonzero(other)))
     return column, faults, replaced
 
 
