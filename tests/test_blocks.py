@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from random import Random
 from typing import Any
 
 import pytest
 
+from slussen.errors import Findings
 from slussen.records import frames, source
 from slussen.records import layout as layouts
+from slussen.records.convert import Converted
 from slussen.records.layout import Layout
 from tests import formats
 
@@ -219,3 +222,46 @@ def test_the_first_record_after_the_trailer_is_told_once(kind: str, blocks: int)
         _, findings, _ = formats.parse(layout, data, "cp1252")
         wanted = [("after_trailer", record, data.index(b"\n") * (record - 1) + record - 1)] if record else []
         assert [(f.rule, f.record, f.offset) for f in findings] == wanted
+
+
+# --- from one encoding to another
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("source_name", "target"), [("cp437", "cp1252"), ("cp1252", "iso8859-1"), ("utf-8", "cp1252"),
+                                                     ("utf-8-sig", "iso8859-1"), ("cp1252", "utf-8")])  # fmt: skip
+def test_what_cannot_be_converted_is_told_with_its_line_and_column_in_chunks_of_any_size(
+    source_name: str, target: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slussen.records import convert
+
+    monkeypatch.setattr(convert, "CHUNK", size)
+    random = Random(f"{source_name} {target}")
+    wide = source_name.startswith("utf-8")
+    lacks = {"cp437": "░", "cp1252": "€" if target == "iso8859-1" else "", "utf-8": "漢😀", "utf-8-sig": "漢–😀"}
+    for n in range(40):
+        pieces: list[tuple[bytes, str | None]] = []  # bytes, and what is wrong with them
+        for _ in range(random.randrange(30)):
+            letter = random.choice("aåäö\nb\n" + lacks[source_name] * 2)
+            pieces.append((letter.encode(source_name.removesuffix("-sig")),
+                           "unmappable" if letter in lacks[source_name] else None))  # fmt: skip
+            if random.random() < 0.1 and (wide or source_name == "cp1252"):
+                pieces.append((b"\xff" if wide else b"\x81", "undefined_byte"))
+        mark = b"\xef\xbb\xbf" if source_name == "utf-8-sig" and n % 2 else b""
+        data = mark + b"".join(piece for piece, _ in pieces)
+        wanted, at = [], len(mark)
+        for piece, wrong in pieces:
+            if wrong:
+                start = data.rfind(b"\n", 0, at) + 1 or len(mark)
+                line = data.count(b"\n", 0, at) + 1
+                shown = piece if wrong == "unmappable" else piece[:1]
+                wanted.append((wrong, f"line {line}", at - start + 1, at, shown.hex(" ")))
+            at += len(piece)
+        findings = Findings()
+        made = Converted(io.BytesIO(data), source_name, target, findings)
+        out = b"".join(made)
+        found = [(f.rule, f.message.split(":")[0], f.column, f.offset, f.byte) for f in findings
+                 if f.rule != "wrong_encoding"]  # fmt: skip
+        assert sorted(found, key=lambda f: f[3] or 0) == wanted, data
+        text = "".join("?" if wrong else piece.decode(source_name.removesuffix("-sig")) for piece, wrong in pieces)
+        assert (out, made.bytes, made.written) == (text.encode(target), len(data), len(text.encode(target)))

@@ -163,6 +163,8 @@ class Converted:
         rest, first = b"", True
         while True:
             chunk = self._read()
+            while first and len(chunk) < len(BOM) and (more := self._read()):
+                chunk += more
             data = rest + chunk
             if first and data.startswith(BOM) and self.source.wide:
                 if self.source.name == "utf-8":
