@@ -228,6 +228,14 @@ def test_ids_and_days_of_a_head_look_as_they_are_published(keyword: str) -> None
         assert ("shape" in refused.counts, bool(refused)) == (value in wrong, value in wrong)
 
 
+def test_a_record_known_by_a_field_that_isnt_blank_has_any_letter_in_it() -> None:
+    layout = make(length=3, records={"full": {"when": {"x": "*"}}, "rest": {}},
+                  fields={"x": [1, 2, "text"], "y": [3, 1, "text"]})  # fmt: skip
+    rows, findings, _ = parse(layout, b"ab1\na 2\n b3\n  4\n", "cp1252")
+    assert not findings
+    assert [(r["y"], r["record_type"]) for r in rows] == [("1", "full"), ("2", "full"), ("3", "full"), ("4", "rest")]
+
+
 # --- parts and wholes
 
 

@@ -105,7 +105,7 @@ def read_text(
 def known(f: FieldSpec, column: pa.Array, flat: Bytes) -> Bools:
     """Which values are of the code list?"""
     if len(flat) == len(column) and all(len(c) == 1 and c.isascii() for c in f.codes):
-        found: Bools = np.isin(np.arange(256), [ord(c) for c in f.codes])[flat]
+        found: Bools = np.isin(flat, [ord(c) for c in f.codes])
         return found
     return np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
 

@@ -255,7 +255,7 @@ class Frames:
                 starts.append(at + 4)
                 lengths.append(length - 4)
                 at += length
-                within -= length if self.frame == "vb" else 0
+                within -= length
             yield from self._of_rdw(data, starts, lengths)
             self._at += at
             data = data[at:]
