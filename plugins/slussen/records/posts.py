@@ -259,8 +259,9 @@ class Posts:
         inside = (last >= 0) & opened[np.maximum(last, 0)] if len(which) else opened
         states = np.where(inside, np.where(opening, mark, np.int16(-1)), OUTSIDE)
         before = np.concatenate((np.array([OUTSIDE], np.int16), states[:-1]))
-        wrong = inside & ((opening & (before >= 0)) | (closing & (before != mark - 1)))
-        wrong |= (opened | closed) & (before >= 0)
+        grouped = before >= first
+        wrong = inside & ((opening & grouped) | (closing & (before != mark - 1)))
+        wrong |= (opened | closed) & grouped
         for k in np.flatnonzero(wrong).tolist():
             line = int(which[k])
             self.find("unclosed_group", "a group that isn't closed, or is closed and was not opened", AGAIN,

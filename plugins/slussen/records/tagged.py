@@ -267,10 +267,10 @@ class TaggedReader:
         for f in fields:
             key = self._bytes(str(f.at)) + b" "
             line = next((k for k in range(len(starts)) if data[starts[k] : ends[k]].startswith(key)), -1)
-            values.append(int(starts[line]) + len(key) if line >= 0 else 0)
+            values.append(int(starts[line]) + len(key) if line != -1 else 0)
             which.append(line)
-        order = np.argsort([ends[w] if w >= 0 else 0 for w in which], kind="stable")
-        there = [k for k in order.tolist() if which[k] >= 0]
+        order = np.argsort([ends[w] if w != -1 else 0 for w in which], kind="stable")
+        there = [k for k in order.tolist() if which[k] != -1]
         pieces = Pieces(data, self.page, np.array([values[k] for k in there], np.int64),
                         np.array([ends[which[k]] for k in there], np.int64))  # fmt: skip
         located = Located(pieces, at, self.findings)
