@@ -267,6 +267,8 @@ def _value(f: FieldSpec, random: Random, letters: list[str]) -> Any:
             return random.random() < 0.5
     if f.codes:
         return random.choice(f.codes)
+    if f.like:
+        return "".join({"d": "7", "A": "K"}.get(c, c) for c in f.like)
     if f.check or (f.person and f.length >= 12):
         return number(dt.date(1950, 1, 1) + dt.timedelta(days=random.randrange(25_000)), random.randrange(980, 1000))
     if f.type == "digits":

@@ -33,8 +33,9 @@ SKIPPED = {"stage.py", "__init__.py", "parallel.py"}  # a database's, and one th
 TESTS = [  # those that need no database
     f"tests/test_{name}.py"
     for name in (
-        "binary_copy", "broken", "delimited", "detect", "fields", "files", "forms", "identities", "layouts", "oncall",
-        "posts", "rare", "records", "relays", "tables", "tools", "traps", "writing", "xml_text", "zips",
+        "binary_copy", "blocks", "broken", "delimited", "detect", "fields", "files", "forms", "identities", "layouts",
+        "limits", "notation", "oncall", "posts", "rare", "records", "relays", "tables", "tools", "traps", "writing",
+        "xml_text", "zips",
     )
 ]  # fmt: skip
 FEW = 40  # of so few tests that come by a statement others may have what it found out: all are tried

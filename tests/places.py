@@ -32,15 +32,17 @@ def check(findings: Iterable[Finding], data: bytes, layout: Layout, encoding: st
         if f.column is not None:
             assert f.column == f.offset - start + 1, (f, start)
         if f.record is not None and (f.column is not None or layout.kind == "fixed"):
-            assert f.record == record_of(layout, data, start), f
+            assert f.record == record_of(layout, data, start, f.record_type), f
 
 
-def record_of(layout: Layout, data: bytes, start: int) -> int:
-    """The record that a line belongs to."""
+def record_of(layout: Layout, data: bytes, start: int, kind: str = "") -> int:
+    """The record that a line belongs to; a tagged file's head is 0, its tail comes after the last."""
     before = data.count(b"\n", 0, start)
     if layout.kind != "tagged":
         return before + (not layout.file.header_row)
     spec = layout.records[layout.counted]
     word = (spec.opens or spec.line).encode()
     found = [line.rstrip() == word if spec.opens else line.startswith(word + b" ") for line in data.split(b"\n")]
+    if kind in (layout.header, layout.trailer) and kind:
+        return 0 if kind == layout.header else sum(found) + 1
     return max(sum(found[: before + 1]), 1)

@@ -198,19 +198,22 @@ def test_records_of_several_lengths_need_something_between_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "rule", "record"),
+    ("data", "rule", "record", "offset", "what"),
     [
-        (b"\x00\x03\x00\x00", "record_descriptor", 1),
-        (b"\x00\x08\x00\x01abcd", "record_descriptor", 1),
-        (b"\x00\x08\x00\x00abcd\x00\x08\x00\x00ab", "truncated_file", 2),
-        (b"\x00\x07\x00\x00abc\x00\x08\x00\x00abcd", "record_length", 1),
-        (b"\x00\x08\x00\x00abcd\x00", "truncated_file", 2),
+        (b"\x00\x03\x00\x00abcd", "record_descriptor", 1, 0, "00 03 00 00"),
+        (b"\x00\x08\x00\x01abcd", "record_descriptor", 1, 0, "00 08 00 01"),
+        (b"\x00\x08\x00\x00abcd\x00\x08\x01\x00abcd", "record_descriptor", 2, 8, "00 08 01 00"),
+        (b"\x00\x08\x00\x00abcd\x00\x08\x00\x00ab", "truncated_file", 2, 8, "2 bytes where a record has 4"),
+        (b"\x00\x07\x00\x00abc\x00\x08\x00\x00abcd", "record_length", 1, 4, "3 bytes where a record has 4"),
+        (b"\x00\x08\x00\x00abcd\x00", "truncated_file", 2, 8, "0 bytes where a record has 4"),
+        (b"\x00\x08\x00\x00abcd\x00\x08\x00\x00", "truncated_file", 2, 8, "0 bytes where a record has 4"),
     ],
 )
-def test_a_wrong_rdw_is_located(data: bytes, rule: str, record: int) -> None:
+def test_a_wrong_rdw_is_located(data: bytes, rule: str, record: int, offset: int, what: str) -> None:
     layout = formats.make(length=4, fields={"t": [1, 4, "text"]})
     _, findings, _ = formats.parse(layout, data, "iso8859-1", "rdw")
-    assert [(f.rule, f.record) for f in findings] == [(rule, record)]
+    assert [(f.rule, f.record, f.offset) for f in findings] == [(rule, record, offset)]
+    assert [f.byte or f.message.removesuffix(", and there the file ends") for f in findings] == [what]
 
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])

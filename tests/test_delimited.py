@@ -80,6 +80,14 @@ def test_a_quote_within_a_field_is_doubled_or_a_fault(line: bytes, wrong: int | 
     assert (told, bool(findings)) == ([("quote", 2, wrong)] if wrong else [], bool(wrong))
 
 
+def test_a_quote_alone_is_a_value_of_one_letter_and_a_fault() -> None:
+    layout = parted(fields=columns([20, "text"], [20, "text"]))
+    for data, number in ((b'x;"', 1), (b'x;y\nx;"', 2), (b'abc;def\nx;"\n', 2)):
+        rows, findings, _ = parse(layout, data, "cp1252")
+        assert [(f.rule, f.record, f.column) for f in findings if f.rule == "quote"] == [("quote", number, 3)]
+        assert (rows[-1]["a"], (rows[-1]["b"] or "").strip()) == ("x", '"')
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp278", "cp437"])
 def test_constants_are_looked_at_and_written_by_record_type(encoding: str) -> None:
     layout = parted(

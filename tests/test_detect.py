@@ -105,3 +105,49 @@ def test_the_likeliest_encoding_is_guessed_first_with_its_share(name: str) -> No
     assert guess(("\ufeff" + text).encode())[0][0] == "utf-8-sig"
     assert dict(guess(b"\xe5\xe4\xf6\xf8"))["iso8859-1"] == pytest.approx((3 + 0.7) / 4)
     assert dict(guess(b"\xe5\x81"))["cp1252"] == pytest.approx(0.5)
+
+
+# --- how much of it must tell
+
+
+@pytest.mark.parametrize(
+    ("counts", "likely"),
+    [  # by bytes: 86 is å in PC8, 85 à, B0 a shade, 9F ƒ (in Windows Ÿ), E9 Ú in CP850 (in Windows é)
+        ({0x86: 14, 0x85: 6}, "cp437"),
+        ({0x86: 13, 0x85: 7}, None),
+        ({0x86: 19, 0xB0: 1}, "cp437"),
+        ({0x86: 18, 0xB0: 2}, None),
+        ({0x86: 16, 0xE9: 4}, "cp850"),
+        ({0x86: 15, 0xE9: 5}, None),
+        ({0x86: 9, 0x9F: 1}, "cp437"),
+        ({0x86: 8, 0x9F: 1}, None),
+    ],
+)
+def test_most_of_what_differs_is_swedish_there_and_hardly_any_of_it_here(
+    counts: dict[int, int], likely: str | None
+) -> None:
+    data = b"".join(bytes([byte]) * n for byte, n in counts.items())
+    found = verdict(b"A PLAIN TEXT WITHOUT ANY OF THEM " * 5 + data, "cp1252")
+    assert (found.likely if found else None) == likely
+    assert found is None or (found.swedish, found.of) == (counts[0x86], sum(counts.values()))
+
+
+@pytest.mark.parametrize(("letters", "others", "told"), [(19, 1, True), (18, 2, False), (38, 2, True), (37, 3, False)])
+def test_of_the_other_family_all_but_a_twentieth_is_text(letters: int, others: int, told: bool) -> None:
+    found = verdict(b"A" * letters + b"\xb0" * others, "cp278")
+    assert (found is not None) == told
+    # Of those in which it reads as well, the likeliest is named.
+    assert found is None or (found.likely, found.swedish, found.of) == ("cp1252", letters, letters + others)
+
+
+@pytest.mark.parametrize(
+    ("within", "beside", "alone", "told"),
+    [(2, 5, 3, True), (2, 4, 4, False), (2, 8, 0, True), (1, 9, 0, False), (10, 0, 0, True), (0, 0, 10, False)],
+)
+def test_signs_are_seven_bit_letters_where_words_are_made_of_them(
+    within: int, beside: int, alone: int, told: bool
+) -> None:
+    for first, last in (("{R", "DET["), ("]VAR", "H{")):
+        words = ["M}L"] * within + [first] * (beside - beside // 2) + [last] * (beside // 2) + [" | "] * alone
+        text = "A PLAIN TEXT WITHOUT ANY OF THEM " * 5 + " ".join(words)
+        assert (verdict(text.encode(), "cp1252") is not None) == told

@@ -31,7 +31,7 @@ def read(data: str, posts: int = 1, encoding: str = "cp1252") -> tuple[list[form
     return [r for r in rows if r["record_type"] in ("person", "relation", "medborgarskap")], found
 
 
-@pytest.mark.parametrize("code", ["0\x00012", "0101x", "O1012"])
+@pytest.mark.parametrize("code", ["0\x00012", "0101x", "O1012", "0101/", "0101:", "/1012", ":1012"])
 def test_a_code_that_is_no_number_is_told(code: str) -> None:
     _, found = read(ONE + f"#UP {code} Bo\n" + SHUT)
     assert found == [("unexpected_line", "", 4)]

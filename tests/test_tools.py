@@ -137,10 +137,14 @@ def test_peek_hides_all_of_a_line_whose_quotes_are_wrong(run: Any, tmp_path: Pat
         assert (ran.code, "Tolv" in ran.out) == (1, False), ran.out
 
 
-@pytest.mark.parametrize("line", ["#UP 01012\tTolvan", "#UP 01012Tolvan", "#UP 01012 Tolvan", "Tolvan", "#PNRTolvan"])
+@pytest.mark.parametrize(
+    "line",
+    ["#UP 01012\tTolvan", "#UP 01012Tolvan", "#UP 01012 Tolvan", "Tolvan", "#PNRTolvan", "#FILTYP Tolvan",
+     "#BESTÄLLNINGSID Tolvan", "#ANTAL_POSTER Tolvan"],
+)  # fmt: skip
 def test_peek_hides_what_stands_after_a_code_however_it_is_parted_from_it(run: Any, tmp_path: Path, line: str) -> None:
     file = written("navet_utfil", tmp_path)
-    data = file.read_bytes().replace(b"#POST_START\n", b"#POST_START\n" + line.encode() + b"\n", 1)
+    data = file.read_bytes().replace(b"#POST_START\n", b"#POST_START\n" + line.encode("cp1252") + b"\n", 1)
     bad = file.with_name("bad.txt")
     bad.write_bytes(data)
     for words in ((), ("--json",)):
@@ -153,11 +157,13 @@ def test_peek_hides_all_of_a_record_whose_values_may_have_been_moved(run: Any, t
     layout = tmp_path / "people.yaml"
     layout.write_text(
         "format: people\ntitle: t\nversion: 1\nstatus: assumed\nsource: t\nkind: delimited\nseparator: ';'\n"
-        "usual: {encoding: cp1252, frame: lf}\nfields:\n  id: [1, 4, digits]\n  namn: [2, 20, text, {private: true}]\n"
+        "usual: {encoding: cp1252, frame: lf}\nrecords: {r: {}}\nfields:\n"
+        "  id: [1, 4, digits]\n  namn: [2, 20, text, {personal: true}]\n"
         "  klass: [3, 8, text]\n  skola: [4, 8, text]\n"
     )
     (tmp_path / "a.txt").write_bytes("Åsa Ängsvik;2A;Skolan;\n".encode("cp1252"))
     ran = run("peek", tmp_path / "a.txt", "--layout", layout, "--encoding", "cp1252")
+    assert (ran.code, "a field of digits holds something else" in ran.out) == (1, True), ran.err
     assert "Ängsvik" not in ran.out
     assert "Skolan" not in ran.out
 

@@ -83,7 +83,7 @@ class Cells:
 
 def apart(fault: Fault, n: int) -> Iterator[tuple[int, Fault]]:
     """A fault of a tall column as each field's own, by the field's number; each has ``n`` rows."""
-    owner = fault.rows // max(n, 1)
+    owner = fault.rows // n
     for k in np.unique(owner).tolist():
         here = owner == k
         within = fault.within[here] if fault.within is not None else None

@@ -74,12 +74,9 @@ class _Rows:
             self.cut()
 
     def text(self, column: pa.Array, missing: Bools | None) -> None:
+        column = tidy(column)  # (behind a null there are no bytes)
         offsets = offsets_of(column)
         lengths = np.diff(offsets)
-        if missing is not None and lengths[missing].any():
-            column = tidy(column)
-            offsets = offsets_of(column)
-            lengths = np.diff(offsets)
         size = int(lengths[0])
         if missing is None and size and offsets[-1] == size * self.n and (lengths == size).all():
             self.fixed(flat_of(column).view(f"V{size}"), None)

@@ -93,6 +93,8 @@ def read_text(
         if unknown.any():
             message = f"not one of {', '.join(f.codes)}"
             faults.append(Fault("not_in_code_list", message, np.flatnonzero(unknown)))
+    if f.like and (other := unlike(f, column)).any():
+        faults.append(Fault("shape", f"not of the form {f.like}", np.flatnonzero(other)))
     if lowest == 0:  # no database takes a NUL within a text
         sound = np.ones(len(column), np.bool_)
         sound[owners(offsets, np.flatnonzero(flat == 0))] = False
@@ -103,9 +105,14 @@ def read_text(
 def known(f: FieldSpec, column: pa.Array, flat: Bytes) -> Bools:
     """Which values are of the code list?"""
     if len(flat) == len(column) and all(len(c) == 1 and c.isascii() for c in f.codes):
-        found: Bools = np.isin(np.arange(256), [ord(c) for c in f.codes])[flat]
+        found: Bools = np.isin(flat, [ord(c) for c in f.codes])
         return found
     return np.asarray(pc.is_in(column, pa.array(f.codes, pa.string())))
+
+
+def unlike(f: FieldSpec, column: pa.Array) -> Bools:
+    """Which values, but for those that are nothing, don't look as the field says?"""
+    return ~np.asarray(pc.match_substring_regex(column, f"^({f.pattern})?$").fill_null(True))
 
 
 def _faults_at(faults: list[Fault], rule: str, message: str, offsets: np.ndarray, places: Ints) -> None:

@@ -60,7 +60,9 @@ class Codepage:
     bytes: NDArray[np.uint16]
     wide: bool = False
     plain: Table = field(init=False, repr=False)  # byte -> plain byte
-    special: int = field(init=False, repr=False)  # the plain byte of what isn't Latin-1; -1 when everything is
+    special: int = field(
+        init=False, repr=False
+    )  # the plain byte of what isn't Latin-1; ``UNDEFINED`` when everything is
     back: Table = field(init=False, repr=False)  # plain byte -> byte: one to one
     home: Table = field(init=False, repr=False)  # byte -> the plain byte that ``back`` takes to it
     lacking: NDArray[np.bool_] = field(init=False, repr=False)  # which of Latin-1's letters it doesn't have
@@ -68,26 +70,20 @@ class Codepage:
 
     def __post_init__(self) -> None:
         letters = self.letters
-        latin = np.flatnonzero(letters < 256)
-        special = -1
+        every = np.arange(256, dtype=np.uint16)
         if self.wide:
-            plain = np.arange(256, dtype=np.uint8)
+            special, plain, back = UNDEFINED, every, every
         else:
-            free = sorted(set(range(256)) - set(letters[latin].tolist()))
-            special = int(free[-1]) if len(latin) < 256 and free else -1  # a byte that no letter of its own has
-            plain = np.full(256, max(special, 0), np.uint8)
-            plain[latin] = letters[latin]
-        # Two bytes of a kind (EBCDIC's line ends) have one letter: the codec's byte is the way back.
-        back = np.full(256, UNDEFINED, np.uint16)
-        for point in range(256):
-            if self.wide or self.bytes[point] != UNDEFINED:
-                back[point] = point if self.wide else self.bytes[point]
-        unused = iter(sorted(set(range(256)) - set(back[back != UNDEFINED].tolist())))
+            special = max(set(every.tolist()) - set(letters.tolist()), default=UNDEFINED)  # no letter of its own has it
+            plain = np.where(letters < 256, letters, special)
+            # Two bytes of a kind (EBCDIC's line ends) have one letter: the codec's byte is the way back.
+            back = self.bytes[every].copy()
+        unused = iter(sorted(set(every.tolist()) - set(back.tolist())))
         for point in np.flatnonzero(back == UNDEFINED).tolist():
             back[point] = next(unused)
         home = np.argsort(back)  # byte -> the plain byte that leads to it
         coded = np.where(self.bytes == UNDEFINED, UNDEFINED, home[np.minimum(self.bytes, 255)]).astype(np.uint16)
-        for name, value in (("plain", plain.tobytes()), ("special", special),
+        for name, value in (("plain", plain.astype(np.uint8).tobytes()), ("special", special),
                             ("back", back.astype(np.uint8).tobytes()), ("home", home.astype(np.uint8).tobytes()),
                             ("coded", coded), ("lacking", coded[:256] == UNDEFINED)):  # fmt: skip
             object.__setattr__(self, name, value)

@@ -163,7 +163,8 @@ class Converted:
         rest, first = b"", True
         while True:
             chunk = self._read()
-            ended = not chunk
+            while first and len(chunk) < len(BOM) and (more := self._read()):
+                chunk += more
             data = rest + chunk
             if first and data.startswith(BOM) and self.source.wide:
                 if self.source.name == "utf-8":
@@ -172,29 +173,30 @@ class Converted:
                 self._line_start = len(BOM)
                 data = data[len(BOM) :]
             first = False
-            cut = len(data) if ended or not self.source.wide else _whole_letters(data)
+            text, cut = self._decoded(data, ended=not chunk)
             if cut:
-                yield self._encoded(data[:cut], self._decoded(data[:cut]))
+                yield self._encoded(data[:cut], text)
                 self._advance(data[:cut])
             rest = data[cut:]
-            if ended:
+            if not chunk:
                 return
 
-    def _decoded(self, data: bytes) -> str:
+    def _decoded(self, data: bytes, *, ended: bool) -> tuple[str, int]:
+        """The text, and how many bytes it is of: a letter of UTF-8 that is cut off waits for the next chunk."""
         if not self.source.wide:
             points = self.source.letters[np.frombuffer(data, np.uint8)]
             if (points == UNDEFINED).any():
                 for place in np.flatnonzero(points == UNDEFINED).tolist():
                     self._find(data, place, UNDEFINED)
                 points = np.where(points == UNDEFINED, ord("?"), points)
-            return points.astype(np.uint16).tobytes().decode("utf-16-le")
+            return points.astype(np.uint16).tobytes().decode("utf-16-le"), len(data)
         _noted.places = self._wrong = []
-        text = data.decode("utf-8", NOTED)
+        text, cut = codecs.utf_8_decode(data, NOTED, ended)
         for start, _ in self._wrong:
             self._find(data, start, UNDEFINED)
         if "\ufeff" in text:
             self._add("bom", "a byte order mark in the middle of the text", data.find(BOM), "ef", ASK, data)
-        return text
+        return text, cut
 
     def _encoded(self, data: bytes, text: str) -> bytes:
         if self.target.wide:
@@ -259,15 +261,3 @@ class Converted:
             Finding(rule, f"line {self._line + lines}: {message}", step, column=self.bytes + place - start + 1,
                     offset=self.bytes + place, byte=byte)
         )  # fmt: skip
-
-
-def _whole_letters(data: bytes) -> int:
-    """Where UTF-8's last letter that is whole ends."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte < 0x80:
-            return len(data)
-        if byte >= 0xC0:
-            size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return len(data) if back >= size else len(data) - back
-    return len(data)

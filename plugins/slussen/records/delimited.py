@@ -299,7 +299,8 @@ class DelimitedReader:
             findings.add(
                 Finding("line_end", f"the record ends with {found} where the frame says {said}",
                         "have it sent with one kind of line end, or declare the other frame",
-                        record=int(numbers[row]), offset=rows.cut.at + int(rows.stops[rows.last[row]]))
+                        record=int(numbers[row]),
+                        offset=rows.cut.at + int(rows.ends[rows.last[row]] - rows.returned[row]))
             )  # fmt: skip
 
     def _text(self, data: bytes) -> str:

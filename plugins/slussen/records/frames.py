@@ -24,7 +24,7 @@ from slussen.records.source import Source
 
 BLOCK = 3 << 20  # tuning: bytes that are read at a time
 ENDS = {"lf": b"\n", "crlf": b"\r\n", "fixed": b"", "rdw": b"", "vb": b""}
-SLACK = 1 << 16  # bytes more than the longest record, after which a line is given up
+SLACK = 1 << 16  # tuning: bytes more than the longest record, after which a line isn't kept
 AGAIN = "have the file sent again; if all records are like this, the layout or the frame is another"
 EOF = 0x1A  # what old PC programs end a file with
 
@@ -141,17 +141,10 @@ class Frames:
 
     def _lines(self, data: bytes) -> Iterator[Block]:
         """Lines of any length: those that are whole are read, the others are findings."""
-        feed, longest = self.end[-1], self.layout.longest
-        ended = False
-        while data or not ended:
-            if not ended:
-                more = self.source.read(BLOCK)
-                ended = not more
-                data += more
-            cut = data.rfind(self.end[-1:]) + 1 if not ended else len(data)
-            if cut == 0 and not ended and len(data) > longest + SLACK:
-                data = self._endless(data)
-                continue
+        feed = self.end[-1]
+        more = self.source.read(BLOCK)  # one ahead: only the file's last line may lack its end, or be a mark
+        while data or more:
+            cut = data.rfind(self.end[-1:]) + 1 if more else len(data)
             if cut:
                 block = np.frombuffer(data, np.uint8, cut)
                 feeds = np.flatnonzero(block == feed)
@@ -159,44 +152,47 @@ class Frames:
                 stops = np.concatenate((feeds, [cut]))
                 if starts[-1] == cut:
                     starts, stops = starts[:-1], stops[:-1]
-                first = self.records
-                self._marks(data[:cut], self._at, partial(_record_at, starts, first))
-                yield from self._of_lines(block, starts, stops, ended)
+                self._marks(data[:cut], self._at, partial(_record_at, starts, self.records))
+                yield from self._of_lines(block, starts, stops, not more)
                 self._at += cut
-                data = data[cut:]
-            if ended:
-                return
+                data = data[cut:] + more
+            elif len(data) > self.layout.longest + SLACK:
+                data = self._endless(data, more)
+            else:
+                data += more
+            more = self.source.read(BLOCK)
 
-    def _endless(self, data: bytes) -> bytes:
-        """A line longer than any record: passed over to its end, without keeping it."""
-        start, length = self._at, len(data)
-        while (more := self.source.read(BLOCK)) and self.end[-1:] not in more:
-            length += len(more)
-        ended = more.find(self.end[-1:])
-        length += ended if ended >= 0 else len(more)
-        self._wrong_length(self.records + 1, length, start, last=ended < 0)
+    def _endless(self, line: bytes, more: bytes) -> bytes:
+        """A line that is longer than any record already: passed over to its end, not kept. What comes after it."""
+        feed, length = self.end[-1:], 0
+        while more and feed not in more:
+            length += len(line)
+            line, more = more, self.source.read(BLOCK)
+        rest, ended, after = more.partition(feed)
+        length += len(line) + len(rest)
+        returned = (rest or line).endswith(bytes([self.page.byte("\r")]))
+        self._wrong_length(self.records + 1, length - returned, self._at, last=not ended)
         self.records += 1
-        self._at = start + length + (1 if ended >= 0 else 0)
-        return more[ended + 1 :] if ended >= 0 else b""
+        self._at += length + len(ended)
+        return after
 
     def _of_lines(self, block: Bytes, starts: Ints, stops: Ints, last: bool) -> Iterator[Block]:
+        returning = self.page.byte("\r")
+        if last and block[starts[-1] : stops[-1]].tobytes() in (bytes([EOF]), bytes([EOF, returning])):
+            starts, stops = starts[:-1], stops[:-1]
         numbers = np.arange(self.records + 1, self.records + len(starts) + 1)
         self.records += len(starts)
-        returned = (stops > starts) & (block[np.maximum(stops - 1, 0)] == self.page.byte("\r"))
+        returned = (stops > starts) & (block[np.maximum(stops - 1, 0)] == returning)
         lengths = stops - starts - returned
-        marks = (lengths == 1) & (block[np.minimum(starts, len(block) - 1)] == EOF) & (np.arange(len(starts)) == len(starts) - 1)  # fmt: skip  # noqa: E501
+        unended = stops == len(block)
         right = np.isin(lengths, self._allowed)
-        for row in np.flatnonzero(~right & ~(marks & last)):
+        for row in np.flatnonzero(~right).tolist():
             self._wrong_length(int(numbers[row]), int(lengths[row]), self._at + int(starts[row]),
-                               last=last and row == len(starts) - 1)  # fmt: skip
-        if marks.any() and last:
-            self.records -= 1
-        unended = np.zeros(len(starts), np.bool_)
-        unended[-1] = last and bool(stops[-1] == len(block)) and block[-1] != self.end[-1]
+                               last=bool(unended[row]))  # fmt: skip
         wrong_end = (returned != (len(self.end) == 2)) & ~unended & right
         if wrong_end.any():
             said, found = ("CRLF", "LF") if len(self.end) == 2 else ("LF", "CRLF")
-            for row in np.flatnonzero(wrong_end):
+            for row in np.flatnonzero(wrong_end).tolist():
                 self.findings.add(
                     Finding("line_end", f"the record ends with {found} where the frame says {said}",
                             "have it sent with one kind of line end, or declare the other frame",
@@ -259,7 +255,7 @@ class Frames:
                 starts.append(at + 4)
                 lengths.append(length - 4)
                 at += length
-                within -= length if self.frame == "vb" else 0
+                within -= length
             yield from self._of_rdw(data, starts, lengths)
             self._at += at
             data = data[at:]

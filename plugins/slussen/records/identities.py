@@ -47,7 +47,7 @@ def valid(numbers: NDArray[np.uint8]) -> NDArray[np.bool_]:
     both = np.ascontiguousarray(numbers.T[::2] | numbers.T[1::2].astype(np.uint16) << 8)
     part = value[both]
     century, year, month, day, serial, last = part
-    ok: NDArray[np.bool_] = part.max(axis=0, initial=0) < NONE
+    ok: NDArray[np.bool_] = part.max(axis=0) < NONE
     day = np.where(day > 60, day - 60, day)
     ok &= (century >= 18) & (century <= 21) & (month >= 1) & (month <= 12)
     leap = (year % 4 == 0) & ((year != 0) | (century % 4 == 0))

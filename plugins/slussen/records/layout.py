@@ -265,6 +265,8 @@ class Layout:
                 return f"has no room for {word}"
             if f.type == "const" and max(word, default="") > "\xff":
                 return f"has a letter in {word} that is not in Latin-1"
+        if f.like and (f.type not in ("text", "digits") or len(f.like) > f.length):
+            return f"is a {f.type} of {f.length}, which never looks like {f.like}"
         if f.quoted and not self.file.quote:
             return "is always in quotes, of which the layout has none"
         if f.fill and f.fill in "123456789+-" and f.type in (*NUMBERS, *MOMENTS, "digits"):

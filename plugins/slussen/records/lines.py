@@ -59,7 +59,7 @@ def first_line(data: bytes, page: Codepage, quote: str = "") -> bytes:
         after = data.find(feed, at + 1)
         quotes += data.count(mark, at, after)
         at = after
-    at = first if at < 0 else at
+    at = max(at, first)
     return data[:at].removesuffix(bytes([page.byte("\r")])) if at >= 0 else data
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -45,6 +46,7 @@ class Rules(Strict):
     values: tuple[str, ...] | dict[str, str] = Field(
         (), description="the codes, or each code's meaning; for a boolean the one for true, then the one for false"
     )
+    like: str = Field("", description="what a text looks like: d is a digit, A a letter of A to Z, all else is itself")
     decimals: int = Field(0, ge=0, le=9, description="implied decimals")
     align: Literal["", "left", "right"] = Field("", description="text is left, numbers are right unless said")
     fill: str = Field("", max_length=1, description="what fills the field up: a blank, before digits a zero")
@@ -103,6 +105,11 @@ class FieldSpec(Rules):
     @property
     def codes(self) -> tuple[str, ...]:
         return tuple(self.values)
+
+    @property
+    def pattern(self) -> str:
+        """What a text is ``like``, as a regular expression."""
+        return "".join({"d": "[0-9]", "A": "[A-Z]"}.get(c, re.escape(c)) for c in self.like)
 
     @property
     def shape(self) -> str:

@@ -113,7 +113,7 @@ class Posts:
         self.blank = page.byte(" ")
         self.run_together: Ints = np.zeros(0, np.int64)  # lines of terms whose value begins at once after the code
         self.starts, self.ends = lines_of(data)
-        padded = data + bytes(16)
+        padded = data + bytes(15)
         self.bytes = np.frombuffer(padded, np.uint8)
         self.words = np.ndarray((len(data) + 8,), "<u8", padded, strides=(1,))  # eight bytes from any place
 
@@ -143,7 +143,7 @@ class Posts:
         bounds = np.cumsum(counts)
         passed_over = [k for k, name in terms.openers.items() if name not in layout.records and counts[k + 1]]
         if passed_over:
-            unknown += int((is_term & (place >= 0) & np.isin(state, passed_over)).sum())
+            unknown += int(((place >= 0) & np.isin(state, passed_over)).sum())
         table = Table(self, located, order, bounds)
         heads = self.starts[opens]
         batches = [table.batch(layout.counted, heads, np.arange(1, total + 1), None, post - 1, state == -1)]
@@ -259,8 +259,9 @@ class Posts:
         inside = (last >= 0) & opened[np.maximum(last, 0)] if len(which) else opened
         states = np.where(inside, np.where(opening, mark, np.int16(-1)), OUTSIDE)
         before = np.concatenate((np.array([OUTSIDE], np.int16), states[:-1]))
-        wrong = inside & ((opening & (before >= 0)) | (closing & (before != mark - 1)))
-        wrong |= (opened | closed) & (before >= 0)
+        grouped = before >= first
+        wrong = inside & ((opening & grouped) | (closing & (before != mark - 1)))
+        wrong |= (opened | closed) & grouped
         for k in np.flatnonzero(wrong).tolist():
             line = int(which[k])
             self.find("unclosed_group", "a group that isn't closed, or is closed and was not opened", AGAIN,
@@ -276,12 +277,12 @@ class Posts:
         """Other line ends than the file's first, and byte order marks: wherever they stand."""
         for line in odd_ends(self.data, self.starts, self.ends, crlf=self.crlf).tolist():
             end = int(self.ends[line])
-            self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=max(int(post[line]), 1),
+            self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=int(post[line]),
                       column=end - int(self.starts[line]) + 1, offset=self.at + end,
                       byte=f"{self.data[end]:02x}")  # fmt: skip
         for place in marks(self.data, self.page):
             line = int(np.searchsorted(self.starts, place, "right")) - 1
-            self.find("bom", MARKED, AGAIN, record=max(int(post[line]), 1), column=place - int(self.starts[line]) + 1,
+            self.find("bom", MARKED, AGAIN, record=int(post[line]), column=place - int(self.starts[line]) + 1,
                       length=3, offset=self.at + place, byte="ef")  # fmt: skip
 
     def _unclosed(self, opens: Ints, closes: Ints, post: NDArray[np.int32]) -> None:
@@ -307,7 +308,7 @@ class Posts:
         after = len(self.terms.prefix) + CODE
         for line in self.run_together.tolist():
             self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
-                      record=max(int(post[line]), 1), column=after + 1,
+                      record=int(post[line]), column=after + 1,
                       offset=self.at + int(self.starts[line]) + after)  # fmt: skip
         left = left[self.ends[left] > self.starts[left]]
         for keyword in self.layout.file.keywords:
@@ -328,7 +329,7 @@ class Posts:
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
         for line in lines.tolist():
-            self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=max(int(post[line]), 1),
+            self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=int(post[line]),
                       column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def find(self, rule: str, message: str, next_step: str, **where: object) -> None:

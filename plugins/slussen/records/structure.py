@@ -53,7 +53,7 @@ class Structure:
         self.records = 0
         self._types = list(layout.records)
         self._parents: dict[str, int] = {}
-        self._ended = False
+        self._ended = self._followed = False
         self._in_post = False
         self._writing = False  # then nothing has a place in a file yet
         self._running = [self._total(name, total) for name, total in layout.file.totals.items()]
@@ -129,13 +129,12 @@ class Structure:
                 self._find(batch, row, findings, "second_header", "another header: two files run together")
         if layout.trailer:
             last = self._types.index(layout.trailer)
-            if self._ended:
-                self._find(batch, 0, findings, "after_trailer", "a record after the trailer")
-            tails = np.flatnonzero(kinds == last)
-            if len(tails):
-                self._ended = True
-                if tails[0] != len(kinds) - 1:
-                    self._find(batch, int(tails[0]) + 1, findings, "after_trailer", "a record after the trailer")
+            tails = np.flatnonzero(kinds == last).tolist()
+            after = 0 if self._ended else tails[0] + 1 if tails else len(kinds)
+            if after < len(kinds) and not self._followed:
+                self._followed = True
+                self._find(batch, after, findings, "after_trailer", "a record after the trailer, the first of them")
+            self._ended |= bool(tails)
 
     def _under(self, batch: pa.RecordBatch, kinds: Kinds, findings: Findings) -> None:
         """A part comes after its whole, with nothing but other parts of the same in between, and before its trailer."""

@@ -65,8 +65,6 @@ class Table:
             return None
         start, stop = self.offsets[self.bounds[place : place + 2]]
         first, last = np.searchsorted(self.high, (start, stop))
-        if first < last and (f.type != "text" or f.check):
-            return None
         plain = self._spread(place, rows, n)
         if self.dollars and pc.any(pc.equal(plain, "$")).as_py():
             return None
@@ -95,7 +93,7 @@ class Table:
 
     def _line_start(self, which: Ints, heads: Offsets) -> LineStart:
         """Where a row's line begins; its record's first, if it has none."""
-        return lambda row: int(self.posts.starts[which[row]] if which[row] >= 0 else heads[row])
+        return lambda row: int(self.posts.starts[which[row]] if which[row] != -1 else heads[row])
 
     def _by_row(self, f: FieldSpec, kind: str, lines: Ints, rows: NDArray[np.int32], numbers: Ints) -> Ints:
         """The line of each row, -1 where it has none; of two the last, and that is a finding."""

@@ -80,7 +80,8 @@ class TaggedReader:
         """A block's batches, with the numbers that its records have in the file."""
         for finding in done.findings.kept:
             if finding.record is not None:
-                finding = replace(finding, record=finding.record + self.records)
+                # What stands before the file's first post is told as that one's.
+                finding = replace(finding, record=max(finding.record + self.records, 1))
             if not self.findings.full:
                 self.findings.add(finding)
             else:
@@ -103,7 +104,9 @@ class TaggedReader:
     def _head(self) -> Iterator[pa.RecordBatch]:
         """Everything before the data."""
         data = self._data
-        while _line_of(data, self._begins) < 0 and len(data) < LONGEST_POST and (more := self.source.read()):
+        while (
+            _line_of(data, self._begins, whole=False) < 0 and len(data) < LONGEST_POST and (more := self.source.read())
+        ):
             data += more
         start = _line_of(data, self._begins)
         self._crlf = crlf(data)
@@ -123,18 +126,17 @@ class TaggedReader:
         self._at = after
 
     def _blocks(self) -> Iterator[tuple[bytes, int]]:
-        data, ended = self._data, False
-        while not ended:
-            end = _line_of(data, self._ends)
-            ended = end >= 0
-            cut = end if ended else self._cut(data)
+        data, more = self._data, self.source.read()
+        while True:
+            end = _line_of(data, self._ends, whole=not more)
+            cut = end if end >= 0 else self._cut(data)
             if cut:
                 yield data[:cut], self._at
                 self._at += cut
                 data = data[cut:]
-            if ended:
+            if end >= 0:
+                data += more
                 break
-            more = self.source.read()
             if not more or len(data) > LONGEST_POST + CHUNK:
                 message, at = f"the file ends without {self.layout.file.data[1]}", -1
                 if more:
@@ -148,6 +150,7 @@ class TaggedReader:
                 self._late = (message, at if at >= 0 else self.source.bytes)
                 break
             data += more
+            more = self.source.read()
         self._data = data
 
     _late: tuple[str, int] | None = None  # why the data have no end, and where that shows
@@ -157,10 +160,13 @@ class TaggedReader:
         closes = self._bytes(self.main.closes)
         if not closes:
             return data.rfind(b"\n") + 1
-        last = data.rfind(b"\n" + closes)
-        while last >= 0 and not _ends_there(data, last + 1 + len(closes)):
+        last = data.rfind(b"\n" + closes, 0, data.rfind(b"\n"))
+        while last >= 0:
+            end = data.find(b"\n", last + 1)
+            if not data[last + 1 + len(closes) : end].strip():
+                return end + 1
             last = data.rfind(b"\n" + closes, 0, last)
-        return data.find(b"\n", last + 1) + 1 if last >= 0 else 0
+        return 0
 
     def _tail(self) -> Iterator[pa.RecordBatch]:
         """Everything after the data."""
@@ -261,10 +267,10 @@ class TaggedReader:
         for f in fields:
             key = self._bytes(str(f.at)) + b" "
             line = next((k for k in range(len(starts)) if data[starts[k] : ends[k]].startswith(key)), -1)
-            values.append(int(starts[line]) + len(key) if line >= 0 else 0)
+            values.append(int(starts[line]) + len(key) if line != -1 else 0)
             which.append(line)
-        order = np.argsort([ends[w] if w >= 0 else 0 for w in which], kind="stable")
-        there = [k for k in order.tolist() if which[k] >= 0]
+        order = np.argsort([ends[w] if w != -1 else 0 for w in which], kind="stable")
+        there = [k for k in order.tolist() if which[k] != -1]
         pieces = Pieces(data, self.page, np.array([values[k] for k in there], np.int64),
                         np.array([ends[which[k]] for k in there], np.int64))  # fmt: skip
         located = Located(pieces, at, self.findings)
@@ -315,8 +321,12 @@ def _bare(keyword: str) -> str:
     return re.sub(r"[^#_\-0-9A-Za-z]+", "?", keyword)
 
 
-def _line_of(data: bytes, word: bytes) -> int:
-    """Where the first line begins that is known by this word; -1 when there is none. Within a value it is none."""
+def _line_of(data: bytes, word: bytes, *, whole: bool = True) -> int:
+    """Where the first line begins that is known by this word; -1 when there is none. Within a value it is none.
+
+    Of what isn't the ``whole`` of a file the last line may go on.
+    """
+    data = data if whole else data[: data.rfind(b"\n") + 1]
     first = len(BOM) if data.startswith(BOM) else 0
     if data.startswith(word, first) and _ends_there(data, first + len(word)):
         return first

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slussen.records import forms
 from slussen.records.alike import Alike
 from slussen.records.amounts import MINUS, PLUS, ZERO, zones
-from slussen.records.cells import known, no_identities, other_than_digits
+from slussen.records.cells import known, no_identities, other_than_digits, unlike
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Fault
 from slussen.records.letters import (
@@ -128,8 +128,8 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
                 column, replaced = pc.replace_substring(column, letter, instead), found + (
                     0 if replaced is None else replaced)  # fmt: skip
         flat = flat_of(column)
-    if flat.size and (flat.min() < 0x20 or (highest >= 0x7F and (flat == 0x7F).any())):
-        _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
+    if (controls := (flat < 0x20) | (flat == 0x7F)).any():
+        _place(faults, "control_character", "a control character in a text", column, controls)
     if highest >= 0x80 and (second := _c1(flat)).any():
         _place(faults, "control_character", "a control character in a text", column, second)
     if f.type == "digits" or f.check:  # a letter a byte, whatever the letter
@@ -146,6 +146,8 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         unknown = ~known(f, column, flat)
         if unknown.any():
             faults.append(Fault("not_in_code_list", f"not one of {', '.join(f.codes)}", np.flatnonzero(unknown)))
+    if f.like and (other := unlike(f, column)).any():
+        faults.append(Fault("shape", f"not of the form {f.like}", np.flatnonzero(other)))
     return column, faults, replaced
 
 
@@ -264,15 +266,14 @@ def _number(f: FieldSpec, column: pa.Array, page: Codepage) -> tuple[Bytes, list
     values, faults = whole(f, pc.fill_null(column, pa.scalar(0, column.type)) if column.null_count else column)
     negative = values < 0
     size = np.abs(values)
-    if len(size) and size.min() < 0:  # the one number that has no positive
-        size[size < 0] = np.iinfo(np.int64).max
+    size[size < 0] = np.iinfo(np.int64).max  # the one number that has no positive
     any_negative = bool(negative.any())
     if f.sign == "none" and any_negative:
         faults += _unsigned(negative)
     if f.usage == "binary":
         return _binary(f, values, faults, page), faults, negative
     signed = f.usage == "display" and (f.sign == "trailing" or (f.sign == "leading" and (any_negative or f.plus)))
-    if len(size) and not _fits(size, f.digits - signed).all():
+    if not _fits(size, f.digits - signed).all():
         room = np.full(len(values), f.digits)
         if f.usage == "display" and f.sign in ("leading", "trailing"):
             room -= negative | f.plus | (f.sign == "trailing")
@@ -313,9 +314,7 @@ def _unsigned(negative: Bools) -> list[Fault]:
 
 def _fits(size: Ints, digits: int) -> Bools:
     """Which have at most so many digits."""
-    if digits > LONGEST or (len(size) and size.max() < 10 ** max(digits, 0)):
-        return np.ones(len(size), np.bool_)
-    fits: Bools = size < 10 ** max(digits, 0)
+    fits: Bools = size < 10**digits
     return fits
 
 
@@ -348,13 +347,14 @@ def _packed(f: FieldSpec, size: Ints, negative: Bools, page: Codepage) -> Bytes:
 
 
 def _binary(f: FieldSpec, values: Ints, faults: list[Fault], page: Codepage) -> Bytes:
-    bits = 8 * f.length - (0 if f.sign == "none" else 1)
-    top = 2**bits - 1 if bits < 63 else 2**63 - 1
-    wrong = values > top if f.sign == "none" else (values > top) | (values < -top - 1)
+    kind = np.dtype(f">{'u' if f.sign == 'none' else 'i'}{f.length}")
+    room = np.iinfo(kind)
+    wrong = values > room.max
+    if f.sign != "none":  # (there it is told already)
+        wrong |= values < room.min
     if wrong.any():
         faults.append(Fault("too_long", f"the number needs more than the field's {f.length} bytes",
                             np.flatnonzero(wrong)))  # fmt: skip
-    kind = f">{'u' if f.sign == 'none' else 'i'}{f.length}"
     return _own(np.where(wrong, 0, values).astype(kind).view(np.uint8).reshape(len(values), f.length), page)
 
 

@@ -102,6 +102,8 @@ def _rules(layout: Layout, f: FieldSpec, record_type: str) -> str:
         said.append("nothing is zeros")
     if f.check:
         said.append(f"a {f.check}")
+    if f.like:
+        said.append(f"like `{f.like}` (d a digit, A a letter of A to Z)")
     if f.values:
         codes = (
             [f"`{c}` {m}" for c, m in f.values.items()] if isinstance(f.values, dict) else [f"`{c}`" for c in f.values]

@@ -65,7 +65,7 @@ def hidden(
         case "delimited":
             return _hidden_delimited(layout, kind, data, codepage(encoding), sound, moved)
         case _:
-            return _hidden_tagged(layout, data, encoding)
+            return _hidden_tagged(layout, kind, data, encoding)
 
 
 def secret(layout: Layout, kind: str, f: FieldSpec, *, sound: bool = True, moved: bool = False) -> bool:
@@ -113,14 +113,16 @@ def _hidden_delimited(layout: Layout, kind: str, data: bytes, page: Codepage, so
     return found
 
 
-def _hidden_tagged(layout: Layout, data: bytes, encoding: str) -> list[bool]:
+def _hidden_tagged(layout: Layout, kind: str, data: bytes, encoding: str) -> list[bool]:
     """Of each line what comes after the word that it is known by, unless that is a term's and nobody's.
 
-    Of a line that is known by none all is hidden, but for the code of a term that the layout doesn't have.
+    Of a line that is known by none all is hidden, but for the code of a term that the layout doesn't have. What the
+    header and the trailer have is nobody's there alone.
     """
     page, file = codepage(encoding), layout.file
     prefix = word(page, file.prefix)
-    shown = {str(f.at) for f in layout.fields if not f.private}
+    here = (kind,) if kind and layout.records[kind].place else layout.data_types
+    shown = {str(f.at) for record_type in here for f in layout.of(record_type) if not f.private}
     ours = {str(f.at) for f in layout.fields} | {*file.data, file.end, *file.keywords, *file.skipped.keys(),
             *file.skipped.values()}  # fmt: skip
     ours |= {w for spec in layout.records.values() for w in (spec.opens, spec.closes, spec.line)}
