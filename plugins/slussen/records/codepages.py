@@ -60,9 +60,7 @@ class Codepage:
     bytes: NDArray[np.uint16]
     wide: bool = False
     plain: Table = field(init=False, repr=False)  # byte -> plain byte
-    special: int = field(
-        init=False, repr=False
-    )  # the plain byte of what isn't Latin-1; ``UNDEFINED`` when everything is
+    special: int = field(init=False, repr=False)  # the plain byte of what isn't Latin-1; ``UNDEFINED``: everything is
     back: Table = field(init=False, repr=False)  # plain byte -> byte: one to one
     home: Table = field(init=False, repr=False)  # byte -> the plain byte that ``back`` takes to it
     lacking: NDArray[np.bool_] = field(init=False, repr=False)  # which of Latin-1's letters it doesn't have

@@ -128,8 +128,8 @@ def checked(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
                 column, replaced = pc.replace_substring(column, letter, instead), found + (
                     0 if replaced is None else replaced)  # fmt: skip
         flat = flat_of(column)
-    if (controls := (flat < 0x20) | (flat == 0x7F)).any():
-        _place(faults, "control_character", "a control character in a text", column, controls)
+    if flat.min(initial=0xFF) < 0x20 or (highest >= 0x7F and (flat == 0x7F).any()):
+        _place(faults, "control_character", "a control character in a text", column, (flat < 0x20) | (flat == 0x7F))
     if highest >= 0x80 and (second := _c1(flat)).any():
         _place(faults, "control_character", "a control character in a text", column, second)
     if f.type == "digits" or f.check:  # a letter a byte, whatever the letter
