@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,7 +38,7 @@ from slussen.transports.directory import Directory
 from tests.model.world import Book
 
 CONTENT = "Ängsvik\n".encode("cp1252")
-STEPS = 7  # the moves of one collection: to its first step, and after each of six
+STEPS = 8  # the moves of one collection: to its first step, and after each of seven
 
 
 @pytest.fixture(scope="module")
@@ -554,6 +554,49 @@ def test_a_set_that_a_run_was_killed_in_is_that_runs_and_stands_in_no_others_way
     bring(2)
     assert again("two") == ["G-2.txt", "P-2.txt"]
     assert not [f for f in inbox.iterdir() if f.is_file()]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("killed", ["", "one", "two"])
+def test_of_two_runs_one_gets_the_whole_set_whenever_the_other_comes_in_between(quick: Path, killed: str) -> None:
+    """The second run comes in right before any of the first one's events is written; one of them may be killed."""
+
+    def after(book: Any, n: int, act: Callable[[], None]) -> None:
+        book.before = (lambda: after(book, n - 1, act)) if n else act
+
+    store, written = PayloadStore(quick / "payloads"), 6
+    for n, within in product(range(written), range(written) if killed == "two" else [0]):
+        inbox, book = quick / f"{n}-{within}", Book()
+        inbox.mkdir()
+        for name in ("P-1.txt", "G-1.txt"):
+            (inbox / name).write_bytes(name.encode())
+
+        def run(name: str, inbox: Path = inbox, book: Any = book) -> list[str]:
+            had = [m.name for m in collected_by(book, "kir", name)]
+            with Directory(inbox) as source, suppress(Killed):
+                take(SET, source, store, book, run=name, had=had)
+            return sorted(m.name for m in collected_by(book, "kir", name))
+
+        def kill() -> None:
+            raise Killed
+
+        def other(book: Any = book, within: int = within, run: Any = run) -> None:
+            if killed == "two":
+                after(book, within, kill)
+            run("two")
+            book.before = None
+            if killed == "one":
+                raise Killed
+
+        after(book, n, other)
+        run("one")
+        book.before = None
+        ended = [[*map(run, ("one", "two"))] for _ in range(2)][-1]
+        assert sorted(ended) == [[], ["G-1.txt", "P-1.txt"]], f"{n}, {within}: {ended}"
+        assert sorted(f.name for f in (inbox / "archive").iterdir()) == ["G-1.txt", "P-1.txt"]
 
 
 def test_a_run_killed_within_a_set_goes_on_with_the_rest(inbox: Path, store: PayloadStore, book: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from slussen.archiving import archiving, noted, said
 from slussen.delivery import drive
 from slussen.errors import CallError, Findings, SlussenError, TransportError
-from slussen.ledger import Conflict, as_named
+from slussen.ledger import Conflict
 from slussen.manifest import Manifest
 from slussen.transports import Missing, differs
 
@@ -58,7 +58,8 @@ class Collected:
 def identity(integration: str, name: str, size: int, digest: str, occasion: str = "") -> str:
     """The interchange that this file is: the same file is the same interchange, however often it is looked at.
 
-    ``occasion`` tells legitimate repeats apart: the same content on another occasion is another interchange.
+    ``occasion`` tells legitimate repeats apart: the same content on another occasion is another interchange. The file's
+    own time does that best: two runs that find it at once have one interchange to own.
     """
     parts = (name, str(size), digest, *([occasion] if occasion else []))
     key = "\0".join(parts).encode("utf-8", "surrogateescape")  # a name may be any bytes
@@ -93,16 +94,15 @@ def collecting(
     """``collect`` as a generator of its steps, one effect a step."""
     yield "fetch"
     sink, fetched = _fetch(integration, entry, source, store, ours)
-    yield "claim"
-    stream = identity(integration, entry.name, sink.bytes, sink.sha256, occasion)
-    if occasion:
-        stream = _same_file(ledger, integration, entry, sink.sha256) or stream
+    yield "look who has it"
+    occurred = occasion and (entry.modified or occasion)
+    stream = identity(integration, entry.name, sink.bytes, sink.sha256, occurred)
     data = {"name": entry.name, "bytes": sink.bytes, "sha256": sink.sha256, "run": run_id, "modified": entry.modified}
     data["interval"] = interval
     if entry.answers:
         data["answers"] = entry.answers
     scope = run_id if occasion else ""
-    owner, repeat_of, late = _claim(ledger, integration, stream, data, scope)
+    owner, repeat_of, late = yield from _claim(ledger, integration, stream, data, scope)
 
     notes: list[Event] = []
 
@@ -204,7 +204,9 @@ class _Head:
         return self._sink.write(data)
 
 
-def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object], scope: str) -> tuple[str, str, bool]:
+def _claim(
+    ledger: Ledger, integration: str, stream: str, data: dict[str, object], scope: str
+) -> Generator[str, None, tuple[str, str, bool]]:
     """Make the file somebody's, once: (the run that owns it, what it repeats, did that come to light afterwards)."""
     while True:
         events = ledger.events(stream)
@@ -216,6 +218,7 @@ def _claim(ledger: Ledger, integration: str, stream: str, data: dict[str, object
             return before.data["run"], earlier, bool(earlier) and not any(e.kind == "superseded" for e in events)
         if earlier:
             return "", earlier, False
+        yield "claim"
         try:
             made = ledger.append(
                 stream, "collected", data, integration=integration, after=events[-1].seq if events else 0
@@ -237,14 +240,6 @@ def _earlier(
         if before is not None and event.seq >= before.seq:
             return ""
         if event.stream != stream and scope in ("", event.data["run"]):
-            return event.stream
-    return ""
-
-
-def _same_file(ledger: Ledger, integration: str, entry: Entry, digest: str) -> str:
-    """The interchange that has this very file already, of another run: as the source tells it, not by content alone."""
-    for event in ledger.collected(integration, digest) if entry.modified else ():
-        if (as_named(event.data["name"]), event.data.get("modified")) == (entry.name, entry.modified):
             return event.stream
     return ""
 

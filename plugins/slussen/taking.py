@@ -57,7 +57,7 @@ class Taking:
         """Take what is whole, at most so many: by its marker, or by the fingerprints of what has stood still."""
         whole = watching.whole(self.seen, self.integration.source, stood_still)
         if not watching.lacking([*self.had, *(e.name for e in whole)], self.wanted):
-            self._all(whole[: max(most, 0)])
+            self._all(whole[: max(most, 0)], as_set=len(self.wanted) > 1)
         self._end_what_was_moved()
 
     @property
@@ -85,11 +85,13 @@ class Taking:
             self.taken.clear()  # ``had`` knows those that are this run's
             self.seen = watching.look(self.source, self.integration.source, self.wanted)
 
-    def _all(self, entries: Sequence[Entry]) -> None:
+    def _all(self, entries: Sequence[Entry], *, as_set: bool = False) -> None:
+        """Of a set whoever takes the first part takes the others: a run that doesn't get one leaves the rest."""
         in_a_row = 0
         for entry in entries:
+            mine = False
             try:
-                self._one(entry)
+                mine = self._one(entry)
                 in_a_row = 0
             except Changed as error:
                 self.log.warning("%s", error)
@@ -103,10 +105,11 @@ class Taking:
             except TransportError as error:
                 self.log.warning("%s", error)
                 self.passing, in_a_row = self.passing or error, in_a_row + 1
-                if in_a_row == IN_A_ROW:
-                    return
+            if in_a_row == IN_A_ROW or (as_set and not mine):
+                return
 
-    def _one(self, entry: Entry) -> None:
+    def _one(self, entry: Entry) -> bool:
+        """Take a file; is it no other run's?"""
         markers = self.seen.markers.get(entry.name, ())
         try:
             collected = collect(
@@ -116,9 +119,10 @@ class Taking:
         except NotOurs as reason:
             self.log.info("%s", reason)
             self.foreign.add(watching.fingerprint(entry))
-            return
+            return True
         self.log.info("%s", collected)
         self.taken.add(entry.name)
+        return collected.run == self.run_id or collected.repeat_of not in ("", collected.interchange)
 
     def _end_what_was_moved(self) -> None:
         """A run that was cut off after it had moved a file has said nothing yet, and may have left its marker."""
