@@ -76,6 +76,19 @@ def test_encrypted_and_signed_it_comes_back_as_it_went_and_says_whose_keys(
     assert back.read_bytes() == CONTENT
 
 
+def test_what_comes_unencrypted_is_not_said_to_have_been_encrypted(tmp_path: Path, we: Party, they: Party) -> None:
+    """Whether it is signed or not."""
+    signed, back = tmp_path / "signed", tmp_path / "back"
+    (tmp_path / "plain").write_bytes(CONTENT)
+    with (tmp_path / "plain").open("rb") as source:
+        protect(source, signed, encrypt_to=None, sign_with=they.secret)
+    literal = b"b\x01x\0\0\0\0" + b"Aspv\xe4gen"  # RFC 9580, 5.9
+    (tmp_path / "literal").write_bytes(bytes([0xC0 | 11, len(literal)]) + literal)
+    for name, sender in (("signed", they.public), ("signed", None), ("literal", None)):
+        with (tmp_path / name).open("rb") as source, pytest.raises(ContentError, match="it isn't encrypted"):
+            recover(source, back, encrypt_to=we.secret, sign_with=sender)
+
+
 def test_signed_alone_it_is_verified(tmp_path: Path, we: Party, they: Party) -> None:
     plain, closed, back = tmp_path / "plain", tmp_path / "closed", tmp_path / "back"
     plain.write_bytes(CONTENT)

@@ -29,6 +29,7 @@ from sandbox import connections, ftp_server, processes, shs_node, x400_gateway
 from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.postgres import Server
+from sandbox.proxy import Cut, Proxy
 from slussen import settings
 from slussen.catalogue import Row
 from slussen.certificates import certificate
@@ -99,6 +100,33 @@ def test_a_folder_on_an_ftp_server_and_a_mainframes_datasets(hanna: tuple[Path, 
     assert results(done)["clock"] == "not told"
     assert [s.detail for s in done.steps if s.name.startswith("rename onto")] == ["refused"]
     assert files_in(root / "files") == files_in(root / "datasets") == []
+
+
+@pytest.mark.parametrize("word", [b"STOR", b"RNFR", b"RNTO", b"DELE"])
+@pytest.mark.parametrize("what", ["reset", "swallow"])
+def test_a_probe_whose_connection_is_cut_leaves_nothing_there(
+    hanna: tuple[Path, int, int], word: bytes, what: Any
+) -> None:
+    root, port, _ = hanna
+    with Proxy(("127.0.0.1", port), ftp=True) as proxy:
+        proxy.arm(Cut(what, way="up", word=word))
+        done = probe(partner(lambda: Ftp(**LOGIN, port=proxy.port), "ftp"))
+        assert proxy.fired
+    assert done.verdict == ("fine" if word == b"DELE" else "failed"), done.as_dict()
+    assert results(done)["delete"] == "fine"
+    assert files_in(root / "files") == []
+
+
+def test_a_probe_says_what_it_could_not_take_away(hanna: tuple[Path, int, int]) -> None:
+    root, port, _ = hanna
+    with Proxy(("127.0.0.1", port), ftp=True) as proxy:
+        proxy.arm(Cut("reset", way="up", word=b"RNFR"))
+        ports = iter([proxy.port])  # and then nobody is there
+        done = probe(partner(lambda: Ftp(**LOGIN, port=next(ports, 1)), "ftp"))
+    [left] = files_in(root / "files")
+    assert results(done)["delete"] == "failed"
+    assert f"{left} or " in done.steps[[s.name for s in done.steps].index("delete")].detail
+    (root / "files" / left).unlink()
 
 
 def test_what_waits_to_be_collected_is_counted(tmp_path: Path) -> None:

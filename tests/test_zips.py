@@ -49,6 +49,7 @@ class Entry:
     local_name: bytes | None = None
     size: int | None = None  # as both headers say
     directory_size: int | None = None  # as the directory alone says
+    own: tuple[int, int, int] | None = None  # checksum and sizes as its own header alone says
     crc: int | None = None
     packed: bytes | None = None
     system: int = 3
@@ -77,7 +78,7 @@ def archive(*entries: Entry, before: bytes = b"", gap: bytes = b"", after: bytes
         size = len(e.data) if e.size is None else e.size
         at = out.tell() if e.at is None else e.at
         later = bool(e.flags & 8)
-        said = (0, 0, 0) if later else (crc, len(packed), size)
+        said = e.own or ((0, 0, 0) if later else (crc, len(packed), size))
         name = e.name if e.local_name is None else e.local_name
         out.write(
             struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, e.flags, e.method, 0, 0x21, *said, len(name), len(e.extra))
@@ -109,6 +110,7 @@ BOMB = zlib.compressobj(9, zlib.DEFLATED, -15)
 ZEROS = BOMB.compress(bytes(30 << 20)) + BOMB.flush()
 UNICODE_PATH = struct.pack("<HHBI", 0x7075, 10, 1, zlib.crc32(b"a.xml")) + b"../b"  # another name for some readers
 OTHER_NAME = replace(GOOD, name=b"b.xml")
+LARGE = struct.pack("<HHQQ", 0x0001, 16, 6, 6)  # a zip64 field: both sizes are 6
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
     # names that lead elsewhere
@@ -200,6 +202,27 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "one of several disks": (archive(GOOD, disks=1), "zip_disks"),
     # lies
     "another name in its own header": (archive(replace(GOOD, local_name=b"b.xml")), "zip_lies"),
+    "another name of a folder in its own header": (
+        archive(replace(GOOD, name=b"x/", data=b"", mode=0, local_name=b"y/")),
+        "zip_lies",
+    ),
+    "other sizes where large ones stand": (
+        archive(replace(GOOD, extra=LARGE, own=(zlib.crc32(GOOD.data), 0xFFFFFFFF, 0xFFFFFFFF))),
+        "zip_lies",
+    ),
+    "other sizes, and true ones where large ones would stand": (
+        archive(replace(GOOD, data=b"<xml/>", extra=LARGE, own=(zlib.crc32(b"<xml/>"), 3, 3))),
+        "zip_lies",
+    ),
+    "another checksum beside large sizes": (
+        archive(replace(GOOD, data=b"<xml/>", extra=LARGE, own=(1, 0xFFFFFFFF, 0xFFFFFFFF))),
+        "zip_lies",
+    ),
+    "a large size that isn't there": (
+        archive(replace(GOOD, own=(zlib.crc32(GOOD.data), 0xFFFFFFFF, 0xFFFFFFFF))),
+        "zip_lies",
+    ),
+    "large sizes twice": (archive(replace(GOOD, data=b"<xml/>", extra=LARGE * 2)), "zip_extra"),
     "a checksum that isn't right": (archive(replace(GOOD, crc=1)), "zip_lies"),
     "a size in the directory alone": (archive(replace(GOOD, directory_size=9)), "zip_lies"),
     "longer than it says": (archive(replace(GOOD, method=8, size=2)), "zip_lies"),
@@ -242,23 +265,31 @@ def test_what_is_wrong_with_the_whole_lets_no_member_through(name: str) -> None:
     assert not found or rule in ("zip_lies", "zip_nested")
 
 
-def python(content: bytes, **more: object) -> bytes:
+class Pipe(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+    def seek(self, *_: object) -> int:
+        raise OSError
+
+
+def python(content: bytes) -> bytes:
     """As Python writes it to a pipe: sizes come after the data."""
-
-    class Pipe(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
-        def tell(self) -> int:
-            raise OSError
-
-        def seek(self, *_: object) -> int:
-            raise OSError
 
     out = Pipe()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as written:
         written.mkdir("persons")
         written.writestr("persons/å.xml", content)
+    return out.getvalue()
+
+
+def large(content: bytes, out: io.BytesIO) -> bytes:
+    """As Python writes what may become large."""
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as written, written.open("å.xml", "w", force_zip64=True) as to:
+        to.write(content)
     return out.getvalue()
 
 
@@ -269,7 +300,8 @@ def test_what_ordinary_programs_write_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as written:
         written.writestr("a.xml", content)
         written.writestr("tom.xml", b"")
-    for data in (python(content), plain.getvalue(), archive(replace(GOOD, name="å".encode("cp437"), data=content))):
+    ours = archive(replace(GOOD, name="å".encode("cp437"), data=content))
+    for data in (python(content), large(content, io.BytesIO()), large(content, Pipe()), plain.getvalue(), ours):
         found = zips.check(io.BytesIO(data))
         assert found[0].bytes == len(content)
     assert zips.check(io.BytesIO(archive(replace(GOOD, name=b"\x86.xml"))))[0].name == "å.xml"

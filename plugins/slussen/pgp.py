@@ -70,7 +70,7 @@ def recover(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with
     """Write what a message holds: ``encrypt_to`` is our key that it was encrypted to, ``sign_with`` its sender's.
 
     Raises:
-        ContentError: it isn't for this key, is not signed by the sender, or was changed on the way.
+        ContentError: it isn't encrypted, or not for this key, is not signed by the sender, or was changed on the way.
         CallError: a key is none, or its passphrase is wrong.
     """
     from pysequoia import decrypt_file
@@ -88,17 +88,35 @@ def recover(source: BinaryIO, target: Path, *, encrypt_to: Key | None, sign_with
             opener["decryptor"] = secret.decryptor(encrypt_to.passphrase or None)
             said["encrypted_to"] = secret.extract_certificate().fingerprint
     elif certificate is not None:
-        opener["passwords"] = [secrets.token_hex()]  # one must be given, and nothing is encrypted with this one
+        opener = _no_key()
     else:
         raise CallError("nothing to decrypt with, and nothing to verify by")
     most = max(SMALL, RATIO * os.fstat(source.fileno()).st_size)
     with _readable(target, most), _no_file_larger_than(most):
         found = decrypt_file(_path(source), str(target), store=known if certificate else None, **opener)
+    if encrypt_to is not None and _opens_without_a_key(source):
+        raise _unreadable("it isn't encrypted", "have the sender encrypt it, and ask who may have read it on its way")
     if certificate is not None:
         if not found.valid_sigs:
             raise _unreadable("it is not signed by the sender's key")
         said["signed_by"] = certificate.fingerprint
     return said
+
+
+def _opens_without_a_key(source: BinaryIO) -> bool:
+    """What was opened has its bounds, so this has them too."""
+    from pysequoia import decrypt_file
+
+    try:
+        decrypt_file(_path(source), os.devnull, **_no_key())
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return True
+
+
+def _no_key() -> dict[str, Any]:
+    """What nothing is encrypted with; one thing or the other must be given."""
+    return {"passwords": [secrets.token_hex()]}
 
 
 def _certificate(key: Key) -> Cert:

@@ -16,7 +16,7 @@ from io import BytesIO
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from slussen.errors import CallError, SlussenError, TechnicalError, describe
+from slussen.errors import CallError, SlussenError, TechnicalError, TransportError, TransportRefused, describe
 from slussen.transports import Exists
 
 if TYPE_CHECKING:
@@ -185,10 +185,30 @@ def _try_files(done: Probe, partner: Partner, to: Transport) -> None:
                 say(*_overwrites(to, one, two))
     finally:
         with _step(done, "delete") as say:
-            for name in (one, two):
-                to.remove(name)
-            left = to.exists(one) or to.exists(two)
-            say("failed" if left else "fine", "the probe's file can't be removed" if left else "")
+            try:
+                left = _removed(to, one, two)
+            except TransportError:  # perhaps only this connection has failed
+                left = (one, two)
+            if left and partner.deliver is not None:
+                with _naming(left), partner.deliver() as again:
+                    left = _removed(again, one, two)
+            say("failed" if left else "fine", f"{' and '.join(left)} can't be removed" if left else "")
+
+
+def _removed(to: Transport, *names: str) -> tuple[str, ...]:
+    """Those that are still there."""
+    for name in names:
+        to.remove(name)
+    return tuple(name for name in names if to.exists(name))
+
+
+@contextmanager
+def _naming(names: tuple[str, ...]) -> Iterator[None]:
+    """Whoever has to take them away must know what they are called."""
+    try:
+        yield
+    except (TransportError, TransportRefused) as error:
+        raise type(error)(f"{' or '.join(names)} may be left there: {error}") from None
 
 
 def _overwrites(to: Transport, one: str, two: str) -> tuple[Result, str]:

@@ -31,9 +31,11 @@ LOCAL, END = b"PK\x03\x04", b"PK\x05\x06"
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE 4.4.4: encrypted, strongly so, and with a masked directory
 DESCRIPTOR = 0x8  # sizes come after the data
 UTF8 = 0x800
+SIZES = 0x0001  # the extra field of sizes that are ``FULL`` in the header
+FULL = 0xFFFFFFFF
 ZIP64 = 0xFFFF  # a count that stands elsewhere
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-EXTRA = {0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875}  # zip64, NTFS and Unix times and owners: no other name inside
+EXTRA = {SIZES, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875}  # zip64, NTFS and Unix times and owners: no other name inside
 ARCHIVES = (
     LOCAL, END, b"PK\x07\x08", b"\x1f\x8b", b"\x1f\x9d", b"\x1f\xa0", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ",
     b"]\0\0", b"LZIP", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"!<arch>", b"0707", b"xar!",
@@ -221,21 +223,32 @@ def _entry(entry: zipfile.ZipInfo, number: int, findings: Findings) -> None:
         find("zip_bomb", f"it says that it grows more than {RATIO} times as large")
     if entry.comment:
         find("zip_comment", "it has a comment: the gate doesn't look there")
-    if (ids := _extra(entry.extra)) is None or ids - EXTRA:
+    if (fields := _extra(entry.extra)) is None or fields.keys() - EXTRA:
         find("zip_extra", "it has an extra field that isn't known to be harmless")
 
 
-def _extra(extra: bytes) -> set[int] | None:
-    ids = set()
+def _extra(extra: bytes) -> dict[int, bytes] | None:
+    """Extra fields by their ids; none for what can't be taken apart, or has one twice."""
+    found: dict[int, bytes] = {}
     while extra:
         if len(extra) < 4:
             return None
         kind, length = struct.unpack_from("<HH", extra)
-        if len(extra) < 4 + length:
+        if len(extra) < 4 + length or kind in found:
             return None
-        ids.add(kind)
+        found[kind] = extra[4 : 4 + length]
         extra = extra[4 + length :]
-    return ids
+    return found
+
+
+def _sizes(packed: int, size: int, large: bytes) -> tuple[int, int]:
+    """A local header's packed and plain size: those that have no room in it stand in its zip64 field, plain first."""
+    wanted = [n == FULL for n in (size, packed)]
+    if not any(wanted) or len(large) < 8 * sum(wanted):
+        return packed, size
+    there = iter(struct.unpack_from(f"<{sum(wanted)}Q", large))
+    size, packed = (next(there) if want else n for want, n in zip(wanted, (size, packed), strict=True))
+    return packed, size
 
 
 def _places(stream: BinaryIO, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], findings: Findings) -> None:
@@ -254,8 +267,9 @@ def _places(stream: BinaryIO, archive: zipfile.ZipFile, entries: list[zipfile.Zi
             _find(findings, "zip_places", "there is no member where the directory says", number, entry.header_offset)
             return
         flags, method, crc, packed, size, name, extra = struct.unpack("<6xHH4xIIIHH", local)
-        ids = _extra(stream.read(name + extra)[name:])
-        if ids is None or ids - EXTRA:
+        rest = stream.read(name + extra)
+        fields = _extra(rest[name:])
+        if fields is None or fields.keys() - EXTRA:
             _find(
                 findings,
                 "zip_extra",
@@ -265,9 +279,10 @@ def _places(stream: BinaryIO, archive: zipfile.ZipFile, entries: list[zipfile.Zi
             )
         later = bool(flags & DESCRIPTOR)
         said = (entry.CRC, entry.compress_size, entry.file_size)
-        same = (crc, packed, size) == said or (later and (crc, packed, size) == (0, 0, 0)) or 0x0001 in (ids or ())
+        packed, size = _sizes(packed, size, (fields or {}).get(SIZES, b""))
         if (
-            not same
+            not ((crc, packed, size) == said or (later and (crc, packed, size) == (0, 0, 0)))
+            or rest[:name] != entry.orig_filename.encode("utf-8" if flags & UTF8 else "cp437")
             or method != entry.compress_type
             or flags & (ENCRYPTED | UTF8) != entry.flag_bits & (ENCRYPTED | UTF8)
         ):

@@ -177,39 +177,41 @@ class _Paced(imaplib.IMAP4_SSL):
     """What trickles is given up: imaplib's timeout is one for each byte. So is what doesn't end."""
 
     _words, _literals = WORDS, LITERALS  # what the answer may still have
+    _pace: Pace | None = None  # of the whole answer
 
     def send(self, data: Any) -> None:
-        self._words, self._literals = WORDS, LITERALS
+        self._words, self._literals, self._pace = WORDS, LITERALS, None
         super().send(data)
 
     def read(self, size: int) -> bytes:
         self._literals -= size
         if self._literals < 0:
             raise _TooMuch
-        made, got, pace = memoryview(bytearray(size)), 0, Pace(TIMEOUT)
+        made, got = memoryview(bytearray(size)), 0
         while got < size and (more := self._file.readinto1(made[got : got + STEP])):
             got += more
-            self._passed(pace, more)
+            self._passed(more)
         return bytes(made[:got])
 
     def readline(self) -> bytes:
-        line, pace = bytearray(), Pace(TIMEOUT)
+        line = bytearray()
         while not line.endswith(b"\n") and (ahead := self._file.peek()):
             more = self._file.read(ahead.find(b"\n") + 1 or len(ahead))
             line += more
             self._words -= len(more)
             if self._words < 0:
                 raise _TooMuch
-            self._passed(pace, len(more))
+            self._passed(len(more))
         return bytes(line)
 
     @property
     def _file(self) -> io.BufferedReader:
         return self.file  # type: ignore[return-value]
 
-    def _passed(self, pace: Pace, size: int) -> None:
+    def _passed(self, size: int) -> None:
+        self._pace = self._pace or Pace(TIMEOUT)
         try:
-            pace.passed(size)
+            self._pace.passed(size)
         except TimeoutError:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)  # nobody waits for the rest

@@ -37,6 +37,7 @@ from slussen.transports import (
     tls,
     unusable,
 )
+from slussen.transports.deadlines import Answering
 from slussen.transports.mime import Part, parts
 from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, whole
 from slussen.transports.shs_label import (
@@ -103,9 +104,11 @@ class Shs(ByMessage):
         context = tls.context(actor.ca, actor.cert)
         if not ADDRESS.match(actor.url):
             raise CallError("the connection's host must be the node's address: https://…; nothing is sent in the clear")
+        in_time = Answering(TIMEOUT)
         self._client = httpx.Client(
             base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "slussen"},
+            event_hooks={"request": [lambda request: request.extensions.update(trace=in_time)]},
         )  # fmt: skip
         self._found: dict[str, _Waiting] | None = None
         self._told: float | None = None

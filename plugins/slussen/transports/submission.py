@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from slussen.errors import TransportError, TransportRefused
 from slussen.transports import TIMEOUT, Unknown, tls
+from slussen.transports.deadlines import within
 from slussen.transports.reports import to_xtext
 
 SLICE = 1 << 16  # bytes that one step of sending may take its time over
@@ -87,7 +88,7 @@ class Submission:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         context = tls.context(self.ca)
-        smtp = smtplib.SMTP(timeout=TIMEOUT)
+        smtp = _Smtp(timeout=TIMEOUT)
         try:
             with _said(f"connecting to {self.host}"):
                 _expect(smtp.connect(self.host, self.port), 220)
@@ -102,6 +103,14 @@ class Submission:
         finally:
             with suppress(OSError, smtplib.SMTPException):
                 smtp.close()
+
+
+class _Smtp(smtplib.SMTP):
+    """Smtplib, whose timeout is one for each line, or piece of it."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        with within(self.sock, TIMEOUT):
+            return super().getreply()
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
