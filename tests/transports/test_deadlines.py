@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
 import ssl
 import threading
@@ -125,3 +126,18 @@ def test_a_node_whose_head_does_not_end_is_given_up_and_what_it_was_sent_is_unkn
 
     given_up(lambda: node().entries("*"), TransportError)
     given_up(lambda: node().send(Message("f29-1", "F29.TXT", "ab" * 32, 1), io.BytesIO(b"x")), Unknown)
+
+
+def test_what_a_node_says_is_in_no_log(
+    server: Callable[..., int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.recv(1 << 16)
+        sock.sendall(b"HTTP/1.1 500 Anna Svensson\r\nContent-Length: 0\r\n\r\n")
+
+    caplog.set_level(logging.DEBUG)
+    url = f"https://localhost:{server(talk, encrypted=True)}"
+    with pytest.raises(TransportError):
+        Shs(Actor(url=url, own="1", partner="2", product="p", ca=str(tmp_path / "ca.pem"))).entries("*")
+    assert "Anna" not in caplog.text
+    assert not [r for r in caplog.records if r.name.startswith(("httpx", "httpcore"))]

@@ -19,7 +19,7 @@ from pyftpdlib.ioloop import IOLoop
 from sandbox.ftp_server import PASSWORD, USER, Files, Mainframe, server
 from slussen.archiving import archive, archiving
 from slussen.delivery import Delivery, deliver, drive
-from slussen.errors import TransportError, TransportRefused
+from slussen.errors import TechnicalError, TransportError, TransportRefused
 from slussen.payloads import PayloadStore
 from slussen.transports import Entry, Exists, Missing, ftp, ftp_client, ftp_looking, remote
 from slussen.transports.ftp import Ftp
@@ -718,3 +718,27 @@ def test_a_rename_is_done_when_the_connection_goes_on_after_it(faulty: Callable[
     with pytest.raises(TransportError, match="the connection failed"):
         client.rename(".a", "F29.txt", replace=False)
     assert [f.name for f in tmp_path.iterdir()] == ["F29"]
+
+
+def test_a_fetch_that_we_break_off_ends_the_connection(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    """What the server says of it would be taken for the next reply."""
+    (tmp_path / "a.txt").write_bytes(bytes(5 << 20))
+
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise TechnicalError("no space left")
+
+    client = faulty(Files)
+    with pytest.raises(TechnicalError):
+        client.fetch("a.txt", Full())
+    with pytest.raises(TransportError, match="the connection is closed"):
+        client.stat("a.txt")
+
+
+def test_a_name_that_no_two_servers_read_alike_is_refused(faulty: Callable[..., Ftp], tmp_path: Path) -> None:
+    """The byte ff is Telnet's escape: ProFTPD takes two of them for one."""
+    (tmp_path / "\udcff\udcff.txt").write_bytes(CONTENT)
+    client = faulty(Files, encoding="latin-1")
+    assert [e.name for e in client.entries("*")] == ["ÿÿ.txt"]
+    with pytest.raises(TransportRefused, match="the byte ff"):
+        client.fetch("ÿÿ.txt", io.BytesIO())

@@ -407,7 +407,7 @@ def test_a_stump_with_other_bytes_is_not_gone_on_with(place: Place, proxy: Proxy
 
         to._connect = spoil  # type: ignore[attr-defined]
         proxy.arm(Cut("reset", way="up", after=15_000_000))
-        with pytest.raises(TransportError, match="nothing more had arrived"):
+        with pytest.raises(TransportError, match="nothing more of it had arrived"):
             to.put(name, io.BytesIO(LARGE), len(LARGE))
 
 

@@ -112,6 +112,9 @@ class SmsGateway:
     def send(self, note: Note) -> None:
         import httpx
 
+        from slussen.transports.shs_http import silenced
+
+        silenced()
         try:
             verify = tls.context(self._ca)
         except CallError as error:

@@ -346,7 +346,12 @@ class Ftp(Looking):
 
     def _path(self, name: str) -> str:
         """A name as it stands in a command."""
-        return self._wire(plain(name))
+        wired = self._wire(plain(name))
+        if "\xff" in wired:  # Telnet's escape (RFC 959, RFC 854): some servers take two of them for one, others don't
+            raise TransportRefused(
+                f"{name!r} has the byte ff in it, which no two FTP servers read alike. Next: have it renamed"
+            )
+        return wired
 
     def _ask_features(self) -> dict[str, str]:
         try:

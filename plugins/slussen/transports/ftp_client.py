@@ -133,9 +133,13 @@ class Client(ftplib.FTP_TLS):
         """Take a file's bytes from a place on."""
         self.voidcmd(f"TYPE {kind}")
         with self.ntransfercmd(f"RETR {path}", rest or None)[0] as conn:
-            with closing(_ahead(conn, pace)) as chunks:
-                for data in chunks:
-                    take(data)
+            try:
+                with closing(_ahead(conn, pace)) as chunks:
+                    for data in chunks:
+                        take(data)
+            except BaseException:  # what the server says of that would be taken for its next reply
+                self.close()
+                raise
             self._end(conn)
         self.voidresp()
 

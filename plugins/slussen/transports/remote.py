@@ -114,7 +114,7 @@ class Remote(ABC):
             self._connect()
             arrived = self._arrived(name, source, start)
             if arrived <= place:
-                raise TransportError(f"sending {name}: the connection failed, and nothing more had arrived")
+                raise TransportError(f"sending {name}: the connection failed, and nothing more of it had arrived")
             place = arrived
             source.seek(start + place)
         raise AssertionError("unreachable")

@@ -39,7 +39,7 @@ from slussen.transports import (
 )
 from slussen.transports.deadlines import Answering
 from slussen.transports.mime import Part, parts
-from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, whole
+from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, silenced, whole
 from slussen.transports.shs_label import (
     CONFIRM,
     ERROR,
@@ -104,6 +104,7 @@ class Shs(ByMessage):
         context = tls.context(actor.ca, actor.cert)
         if not ADDRESS.match(actor.url):
             raise CallError("the connection's host must be the node's address: https://…; nothing is sent in the clear")
+        silenced()
         in_time = Answering(TIMEOUT)
         self._client = httpx.Client(
             base_url=actor.url.rstrip("/"), verify=context, timeout=TIMEOUT, follow_redirects=False, trust_env=False,
