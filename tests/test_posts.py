@@ -250,3 +250,27 @@ def test_tagged_files_are_not_read_or_written_in_ebcdic(name: str, encoding: str
 def test_an_empty_file_is_empty_and_no_more(name: str) -> None:
     _, findings, _ = formats.parse(layouts.load(name), b"", "cp1252")
     assert [(f.rule, f.offset) for f in findings] == [("empty_file", 0)]
+
+
+@pytest.mark.parametrize("where", [0, 1, 4])
+@pytest.mark.parametrize("name", ["Berg", "Ängsvik"])
+@pytest.mark.parametrize("term", ["01012", "01013", "01014", "01015", "02003"])
+def test_a_term_without_a_value_in_one_post_is_nothing_there_and_changes_no_other(
+    term: str, name: str, where: int
+) -> None:
+    """Where all posts have the line, whether all of its values are ASCII or not."""
+    terms = {"01012": "Anna", "01013": "Bea", "01014": name, "01015": f"{name}, Anna"}
+
+    def post(empty: str = "") -> str:
+        lines = [f"#UP {k} {'' if k == empty else v}".rstrip() for k, v in terms.items()]
+        relation = RELATION.replace("02003 B", "02003" if empty == "02003" else "02003 B")
+        return "\n".join(("#POST_START", "#UP 01001 198911222399", *lines, relation)) + SHUT
+
+    def values(rows: list[formats.Row], n: int) -> list[formats.Row]:
+        places = ("record_no", "byte_offset")
+        return [{k: v for k, v in row.items() if k not in places} for row in rows if row["record_no"] == n]
+
+    full, emptied = values(read(post())[0], 1), values(read(post(term))[0], 1)
+    assert full != emptied
+    together, _ = read("".join(post(term if n == where else "") for n in range(5)), 5)
+    assert [values(together, n + 1) for n in range(5)] == [emptied if n == where else full for n in range(5)]

@@ -17,7 +17,7 @@ from slussen.records.alike import Cells
 from slussen.records.amounts import BLANK, ZERO
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Column, Fault
-from slussen.records.letters import Bools, Bytes, Ints, bitmap, flat_of, offsets_of, owners, to_utf8
+from slussen.records.letters import Bools, Bytes, Ints, array, flat_of, offsets_of, owners, to_utf8
 from slussen.records.notation import MOMENTS, NUMBERS, FieldSpec
 
 
@@ -85,7 +85,7 @@ def read_text(
     valid = None
     if empty.any():
         valid = ~empty
-        column = pa.Array.from_buffers(pa.string(), len(column), [bitmap(valid), *column.buffers()[1:]])
+        column = array(offsets_of(column), flat_of(column), valid)  # it may be a slice of another one
     if f.codes:
         unknown = ~known(f, column, flat)
         if valid is not None:
