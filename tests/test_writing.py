@@ -181,6 +181,19 @@ def test_a_code_that_looks_like_nothing_says_what_it_says(line: list[Any], cells
     assert formats.render(layout, read, "iso8859-1", "fixed")[0] == cells
 
 
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize("rows", [[True, None, False, None], [None], [True]])
+def test_nothing_is_refused_where_it_would_be_read_as_a_code(kind: str, rows: list[bool | None]) -> None:
+    for rules in ({"values": ["J", ""]}, {"values": ["N", "J"]}):
+        more = {"length": 1} if kind == "fixed" else {"separator": ";"}
+        layout = formats.make(kind=kind, fields={"f": [1, 1, "boolean", rules]}, **more)
+        data, refused = formats.render(layout, [{"record_type": "r", "f": v} for v in rows], "iso8859-1")
+        missing = [n for n, v in enumerate(rows, 1) if v is None] if "" in rules["values"] else []
+        assert [(f.rule, f.record) for f in refused] == [("nothing", n) for n in missing]
+        if not refused:
+            assert [row["f"] for row in formats.parse(layout, data, "iso8859-1")[0]] == rows
+
+
 def test_a_sign_where_the_layout_has_it() -> None:
     for rules, minus, plus in (
         ({"sign": "trailing"}, b"0012-", b"0012 "),

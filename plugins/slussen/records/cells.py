@@ -44,8 +44,7 @@ def read(
             column = cells.column
             if any((edge == ord(f.pad)).any() for edge in cells.edges(last=not f.right)):
                 column = pc.ascii_ltrim(column, f.pad) if f.right else pc.ascii_rtrim(column, f.pad)
-            trimmed = [c.lstrip(f.pad) if f.right else c.rstrip(f.pad) for c in f.codes]
-            read_column = read_text(f, column, page, raw, printable=printable, codes=trimmed)
+            read_column = read_text(f, column, page, raw, printable=printable, codes=[f.bare(c) for c in f.codes])
             if f.right and read_column.faults:
                 left_out = f.length - np.diff(offsets_of(column))
                 for fault in read_column.faults:

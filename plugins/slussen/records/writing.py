@@ -46,6 +46,7 @@ SOURCE = "correct it at the source"
 FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
 EARLIEST, LATEST = (int(np.datetime64(d).astype(np.int64)) for d in ("0001-01-01", "9999-12-31"))  # that can be said
 READ_AS_NOTHING = "the value is what the layout writes for nothing"
+READ_AS_CODE = "nothing, and the layout writes that as one of its codes"
 SAID = {"ss": 1, "mm": 60, "hh": 3600}  # seconds of the smallest part that a form has
 
 
@@ -65,7 +66,7 @@ class Written:
 def write(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
     """The column of fields that are written alike, each field's values after the other's, as cells."""
     f, n = fields[0], len(column) // len(fields)
-    if len(column) and column.null_count == len(column):
+    if len(column) and column.null_count == len(column) and f.type != "boolean":
         return Written([np.broadcast_to(_nothing(f, page), (n, f.length)) for f in fields])
     missing = np.asarray(column.is_null()) if column.null_count else None
     match f.type:
@@ -81,6 +82,8 @@ def write(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, st
             written = _texts(fields, column, page, replace)
     if missing is not None:
         _blank(fields, written, missing, page)
+        if f.type == "boolean" and f.bare(_nothing(f, page).tobytes().decode()) in map(f.bare, f.codes):
+            written.faults.append(Fault("nothing", READ_AS_CODE, np.flatnonzero(missing)))
     return written
 
 
@@ -458,8 +461,9 @@ def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
 def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int, int]:
     """A column as text of its own length, "" where it is null: (text, what is wrong, values cut, letters replaced)."""
     missing = np.asarray(column.is_null())
+    unsaid = [Fault("nothing", READ_AS_CODE, np.flatnonzero(missing))] if f.type == "boolean" and "" in f.codes else []
     if missing.all():
-        return pa.array([""] * len(column), pa.string()), [], 0, 0
+        return pa.array([""] * len(column), pa.string()), unsaid, 0, 0
     cut = replaced = 0
     if f.type in ("integer", "decimal"):
         numbers, faults = whole(f, column.drop_null())
@@ -497,4 +501,4 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
     place[rows] = np.arange(len(rows))
     for fault in faults:
         fault.rows = rows[fault.rows]
-    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, cut, replaced
+    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults + unsaid, cut, replaced
