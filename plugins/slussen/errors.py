@@ -94,7 +94,15 @@ class Findings:
 
     def count(self, rule: str, n: int) -> None:
         """Count ``n`` more findings of a rule without keeping them (past the limit)."""
-        self.counts[rule] += n
+        if n:
+            self.counts[rule] += n
+
+    def some(self, rule: str, places: Any) -> list[int]:
+        """As many of these places (an array) as can be kept, to be added one by one; the others are counted."""
+        room = max(self.limit - len(self.kept), 0)
+        self.count(rule, len(places[room:]))
+        found: list[int] = places[:room].tolist()
+        return found
 
     @property
     def total(self) -> int:

@@ -6,7 +6,6 @@ Cells are plain bytes (see ``codepages``); a whole block is translated to its en
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -94,8 +93,8 @@ def _split(cells: Bytes, n: int) -> list[Bytes]:
 def _blank(fields: Alike, written: Written, missing: Bools, page: Codepage) -> None:
     """Where there is nothing, nothing can be wrong, and it is written as the field says."""
     for fault in written.faults:
-        kept = ~missing[fault.rows]
-        fault.rows, fault.within = fault.rows[kept], fault.within[kept] if fault.within is not None else None
+        kept = fault.pick(~missing[fault.rows])
+        fault.rows, fault.within, fault.said = kept.rows, kept.within, kept.said
     if fields[0].type in ("text", "digits") and not fields[0].zeros:
         return  # an empty text is that already
     n = len(missing) // len(fields)
@@ -167,17 +166,6 @@ def _place(faults: list[Fault], rule: str, message: str, column: pa.Array, wrong
     faults.append(Fault(rule, message, rows, places[first] - offsets[rows]))
 
 
-def unmappable(coded: NDArray[np.uint16], starts: NDArray[np.int32], letters: Callable[[int], str], page: Codepage) -> list[Fault]:  # fmt: skip  # noqa: E501
-    """A fault for every letter that the encoding lacks."""
-    lost = np.flatnonzero(coded == UNDEFINED)
-    rows = owners(starts, lost)
-    return [
-        Fault("unmappable", f"character U+{ord(letters(place)):04X} does not exist in {page.name}", np.array([row]),
-              np.array([place - starts[row]]))
-        for place, row in zip(lost.tolist(), rows.tolist(), strict=True)
-    ]  # fmt: skip
-
-
 def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32], list[Fault]]:
     """A text column's letters as plain bytes one after the other, where each value begins, and which are lacking."""
     if page.wide:
@@ -189,9 +177,12 @@ def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32],
     coded, starts = to_plain(flat, offsets, page)
     if not (coded == UNDEFINED).any():
         return coded.astype(np.uint8), starts, []
-    text = flat.tobytes().decode("utf-8")
-    faults = unmappable(coded, starts, lambda place: text[place], page)
-    return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, faults
+    lost = np.flatnonzero(coded == UNDEFINED)
+    rows = owners(starts, lost)
+    letters = np.frombuffer(str(flat.data, "utf-8").encode("utf-32-le"), np.uint32)[lost]
+    message = f"character U+{{:04X}} does not exist in {page.name}"
+    fault = Fault("unmappable", message, rows, lost - starts[rows], said=letters)
+    return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, [fault]
 
 
 def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
@@ -202,13 +193,14 @@ def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, s
     room = np.repeat(np.array([f.length for f in fields], np.int32), n)
     cut = None
     if (long := lengths > room).any():
-        lacking = [x for x in lacking if x.within is not None and x.within[0] < room[x.rows[0]]]
+        lacking = [x.pick(x.within < room[x.rows]) for x in lacking if x.within is not None]
         if f.truncate:
             cut = long
         else:
-            for row in np.flatnonzero(long).tolist():
-                message = f"{lengths[row]} {'bytes' if page.wide else 'characters'} in a field of {room[row]}"
-                faults.append(Fault("too_long", message, np.array([row])))
+            for size in np.unique(room[long]).tolist():
+                rows = np.flatnonzero(long & (room == size))
+                message = f"{{}} {'bytes' if page.wide else 'characters'} in a field of {size}"
+                faults.append(Fault("too_long", message, rows, said=lengths[rows]))
         lengths = np.minimum(lengths, room)
         if page.wide:
             lengths = _whole_letters(letters, starts, lengths)
@@ -475,8 +467,8 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         else:
             written = [f"{(s := '-' if v < 0 else plus)}{abs(v):0{width - len(s)}d}" for v in numbers.tolist()]
         there = pa.array(written, pa.string())
-        for row in [k for k, w in enumerate(written) if len(w) > f.length]:
-            faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array([row])))
+        if long := [k for k, w in enumerate(written) if len(w) > f.length]:
+            faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array(long)))
     elif f.type in ("date", "time", "timestamp"):
         cells, faults = moments(f, column.drop_null())
         there = of_cells(np.ascontiguousarray(cells))
@@ -486,14 +478,12 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         there, faults, letters = checked(f, column.drop_null(), replace)
         replaced = int(letters.sum()) if letters is not None else 0
         lengths = np.asarray(pc.utf8_length(there))
-        if (long := lengths > f.length).any():
+        if len(over := np.flatnonzero(lengths > f.length)):
             if f.truncate:
-                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), int(long.sum())
+                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), len(over)
             else:
-                faults += [
-                    Fault("too_long", f"{lengths[row]} characters in a field of {f.length}", np.array([row]))
-                    for row in np.flatnonzero(long).tolist()
-                ]
+                message = f"{{}} characters in a field of {f.length}"
+                faults.append(Fault("too_long", message, over, said=lengths[over]))
     if not missing.any():
         return there, faults, cut, replaced
     rows = np.flatnonzero(~missing)
