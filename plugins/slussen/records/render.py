@@ -93,7 +93,7 @@ class Rendered:
     def _task(self, batch: pa.RecordBatch) -> Task:
         kinds = kinds_of(batch, self.layout)
         if (unknown := kinds < 0).any():
-            for row in np.flatnonzero(unknown).tolist():
+            for row in self.findings.some("record_type", np.flatnonzero(unknown)):
                 self.findings.add(
                     Finding("record_type", "a record of no type that the layout has", SOURCE,
                             record=self.records + row + 1, column=1)
@@ -103,7 +103,7 @@ class Rendered:
         if RAW in batch.schema.names:
             batch = as_kept(batch, kinds, self.layout, self.page, self.frame, self.findings, first)
         for f, rows in astray(batch, kinds, self.layout):
-            for row in rows.tolist():
+            for row in self.findings.some("no_field", rows):
                 kind = batch.column("record_type")[row].as_py()
                 message = f"a value in a field that a record {kind} doesn't have"
                 self.findings.add(

@@ -125,7 +125,7 @@ class Structure:
                 self._find(
                     batch, 0, findings, "missing_header", f"the file begins without its header ({layout.header})"
                 )
-            for row in heads[heads > 0].tolist() if self.records == 0 else heads.tolist():
+            for row in findings.some("second_header", heads[heads > 0] if self.records == 0 else heads):
                 self._find(batch, row, findings, "second_header", "another header: two files run together")
         if layout.trailer:
             last = self._types.index(layout.trailer)
@@ -152,11 +152,11 @@ class Structure:
             parent = np.where(reached >= 0, kinds[np.maximum(reached, 0)], before)
             if name == trailer:
                 parent_before = np.concatenate(([before], parent[:-1]))
-                for row in np.flatnonzero((parent_before == whole) & ~inside & ~mine).tolist():
+                for row in findings.some("missing_trailer", np.flatnonzero((parent_before == whole) & ~inside & ~mine)):
                     self._find(batch, row, findings, "missing_trailer", f"the group before has no trailer ({name})")
             else:
                 parent_before = parent
-            for row in np.flatnonzero(mine & (parent_before != whole)).tolist():
+            for row in findings.some("out_of_order", np.flatnonzero(mine & (parent_before != whole))):
                 self._find(batch, row, findings, "out_of_order", f"a record {name} that comes after no {spec.under}")
             self._parents[name] = int(parent[-1])
 
@@ -171,7 +171,7 @@ class Structure:
         records, counted = self.layout.records, self.layout.counted
         groups = [k for k, t in enumerate(self._types) if t != counted and not (records[t].place or records[t].line)]
         begun = np.logical_or.accumulate(kinds == self._types.index(counted)) | self._in_post
-        for row in np.flatnonzero(np.isin(kinds, groups) & ~begun).tolist():
+        for row in findings.some("out_of_order", np.flatnonzero(np.isin(kinds, groups) & ~begun)):
             self._find(batch, row, findings, "out_of_order", f"a record that comes after no {counted}")
         self._in_post = bool(begun[-1])
 
