@@ -19,7 +19,7 @@ from slussen.records.alike import Cells
 from slussen.records.amounts import BLANK, ZERO
 from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Column, Fault
-from slussen.records.letters import Bools, Bytes, Ints, array, bitmap, flat_of, offsets_of, owners, to_utf8
+from slussen.records.letters import Bools, Bytes, Ints, array, flat_of, offsets_of, owners, to_utf8
 from slussen.records.notation import MOMENTS, NUMBERS, FieldSpec
 
 UNKNOWN = np.uint16(0xFFFD)  # Unicode's letter for one that isn't known
@@ -88,7 +88,7 @@ def read_text(
     valid = None
     if empty.any():
         valid = ~empty
-        column = pa.Array.from_buffers(pa.string(), len(column), [bitmap(valid), *column.buffers()[1:]])
+        column = array(offsets_of(column), flat_of(column), valid)  # (it may be a slice of many fields' values)
     if f.codes:
         unknown = ~known(f, column, flat)
         if valid is not None:
