@@ -74,12 +74,12 @@ class Frames:
         size = max(1, BLOCK // stride) * stride
         data = self._without_mark(self.source.read(size))
         while data:
-            self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             whole = len(data) // stride * stride
             cells = np.frombuffer(data, np.uint8, whole).reshape(whole // stride, stride)
             if self.end and not self._sound(data, cells):
                 yield from self._lines(data)
                 return
+            self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             if whole:
                 yield self._block(cells[:, : self.layout.longest], self._at + np.arange(len(cells)) * stride)
             self._at += whole
@@ -90,8 +90,9 @@ class Frames:
             data = rest + self.source.read(size - len(rest))
 
     def _without_mark(self, data: bytes) -> bytes:
-        """UTF-8 may begin with a byte order mark, if it is declared to; nothing else may."""
-        if not data.startswith(BOM) or self.page.ebcdic:
+        """UTF-8 may begin with a byte order mark, if declared to; nothing else may. (A number may look like one.)"""
+        number = any(f.usage != "display" and f.at == 1 for f in self.layout.fields)
+        if not data.startswith(BOM) or self.page.ebcdic or (number and self.page.name != "utf-8-sig"):
             return data
         if self.page.name != "utf-8-sig":
             self.findings.add(
@@ -131,7 +132,7 @@ class Frames:
 
     def _last(self, rest: bytes) -> Iterator[Block]:
         """What the last whole record is followed by: nothing, an end-of-file mark, or a piece of a record."""
-        if not rest.strip(b"\x1a" if not self.page.ebcdic else b""):
+        if not rest.strip(b"" if self.page.ebcdic or self._raw else bytes([EOF])):
             return
         self._wrong_length(self.records + 1, len(rest), self._at, last=True)
         self.records += 1

@@ -64,6 +64,7 @@ class Rendered:
         return {**self.structure.totals, **self._counts}
 
     def __iter__(self) -> Iterator[bytes]:
+        before = len(self.findings.kept)
         if self.page.name == "utf-8-sig":
             yield self._out(BOM)
         if start := self._writer.start():
@@ -76,6 +77,9 @@ class Rendered:
             yield self._out(done.data)
         if end := self._writer.end():
             yield self._out(end)
+        # They were found field by field: they are told record by record.
+        mine = self.findings.kept[before:]
+        self.findings.kept[before:] = sorted(mine, key=lambda f: (f.record or 0, f.column or 0))
 
     def _out(self, data: bytes) -> bytes:
         if self._hash is not None:
