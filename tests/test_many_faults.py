@@ -90,6 +90,25 @@ def test_a_megabyte_of_lines_that_do_not_belong_in_a_tagged_file_is_told_at_once
         assert found(layouts.load("navet_utfil"), data, "iso8859-1", "lf").counts[rule]
 
 
+@pytest.mark.parametrize("total", ["       ", "     xx", "0000009"])
+def test_groups_whose_totals_are_all_wrong_are_told_at_once(total: str) -> None:
+    key: dict[str, Any] = {"k": [1, 1, "text"]}
+    texts = {"fields": {**key, "x": [2, 7, "text"]}}
+    layout = formats.make(
+        length=8, totals={"t.n": {"count": "d"}},
+        records={
+            "h": {"when": {"k": "H"}, **texts},
+            "d": {"when": {"k": "D"}, "under": "h", **texts},
+            "t": {"when": {"k": "T"}, "under": "h", "closes": "h",
+                  "fields": {**key, "n": [2, 7, "integer", {"empty": "spaces"}]}},
+        },
+    )  # fmt: skip
+    with at_once():
+        findings = found(layout, f"{'H':8}\n{'D':8}\nT{total}\n".encode() * 40_000,
+                         "cp1252", "lf")  # fmt: skip
+    assert findings.counts["not_a_number" if "x" in total else "control_total"] == 40_000
+
+
 def test_a_line_of_a_megabyte_of_fields_names_none() -> None:
     layout = layouts.load("statistics")
     with at_once():

@@ -210,7 +210,8 @@ class TaggedReader:
         elsewhere = {self._bytes(w) for w in (*file, *known) if w.startswith("#")} - set(here)
         seen: set[bytes] = set()
         starts, ends = lines_of(data)
-        for start, stop in zip(starts.tolist(), ends.tolist(), strict=True):
+        there = ends > starts
+        for start, stop in zip(starts[there].tolist(), ends[there].tolist(), strict=True):
             first = data[start:stop].split(b" ", 1)[0].strip(b"\t\0\x1a")
             if first in here and first not in seen:
                 seen.add(first)
