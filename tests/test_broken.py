@@ -185,6 +185,29 @@ def test_a_packed_field_and_line_ends_do_not_go_together() -> None:
         formats.render(layout, [{"record_type": "r", "n": 1}], "cp278", "lf")
 
 
+def test_bytes_of_a_number_are_no_mark_of_the_files_beginning_or_end() -> None:
+    layout = formats.make(length=4, fields={"n": [1, 4, "integer", {"usage": "binary"}]})
+    rows, findings, _ = formats.parse(layout, b"\0\0\0\1\x1a\x1a\x1a", "cp1252", "fixed")
+    assert [(f.rule, f.record, f.offset) for f in findings] == [("truncated_file", 2, 4)]
+    assert [r["n"] for r in rows] == [1]
+    rows, findings, _ = formats.parse(layout, b"\xef\xbb\xbf\1\0\0\0\2", "cp1252", "fixed")
+    assert not findings
+    assert [r["n"] for r in rows] == [int.from_bytes(b"\xef\xbb\xbf\1", "big", signed=True), 2]
+    texts = formats.make(length=4, fields={"t": [1, 4, "text"]})
+    rows, findings, _ = formats.parse(texts, b"abcd\x1a\x1a\x1a", "cp1252", "fixed")
+    assert ([r["t"] for r in rows], findings.total) == (["abcd"], 0)
+
+
+@pytest.mark.parametrize("block", [4, 3 << 20])
+def test_a_mark_after_lines_of_wrong_length_is_told_of_its_record(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slussen.records import frames
+
+    monkeypatch.setattr(frames, "BLOCK", block)
+    layout = formats.make(length=5, fields={"t": [1, 5, "text"]})
+    _, findings, _ = formats.parse(layout, b"a\nb\nc\nabcde\n\xef\xbb\xbfxx\nabcde\n", "iso8859-1")
+    assert [(f.rule, f.record, f.offset) for f in findings if f.rule == "bom"] == [("bom", 5, 12)]
+
+
 def test_records_of_several_lengths_need_something_between_them() -> None:
     layout = formats.make(length=4, records={
         "a": {"when": {"k": "A"}, "fields": {"k": [1, 1, "text"], "x": [2, 3, "text"]}},

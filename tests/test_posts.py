@@ -67,6 +67,28 @@ def test_a_term_that_few_posts_have_stands_in_its_own() -> None:
     assert [(r["fornamn"], r["civilstand"]) for r in rows] == [(None, None), ("Bo", "G"), (None, "OG")]
 
 
+@pytest.mark.parametrize("nothing", [(), (1,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("name", [f.name for f in LAYOUT.of("person") if f.type in ("text", "digits")])
+def test_a_term_without_a_value_takes_none_from_another_person(name: str, nothing: tuple[int, ...]) -> None:
+    """All posts have it, so that its values are a part of all terms' one after the other."""
+    f = LAYOUT.field(name, "person")
+    assert f is not None
+    said = f.codes[0] if f.codes else f.length * "7"
+    if f.check:
+        said = "198911222399"
+    elif f.like:
+        said = f.like.replace("d", "7").replace("A", "K")
+    base = "#POST_START\n" + "".join(
+        f"#UP {code} {value}\n" for code, value in (("01001", "198911222399"), ("01014", "Berg")) if code != f.at
+    )
+    data = "".join(f"{base}#UP {f.at} {said if k not in nothing else ''}\n{SHUT}" for k in range(3))
+    rows, findings = read(data, 3)
+    assert [r[name] for r in rows] == [None if k in nothing else said for k in range(3)]
+    assert {rule for rule, _, _ in findings} <= ({"required"} if f.required else set())
+    others = {("personnummer", "198911222399"), ("efternamn", "Berg")}
+    assert all(r[other] == value for r in rows for other, value in others if other != name and other in r)
+
+
 @pytest.mark.parametrize(
     ("data", "posts", "wanted"),
     [

@@ -513,6 +513,21 @@ COPYBOOK = """
 """
 
 
+SMALL = """
+format: small
+title: a number of nine decimals
+version: 1
+status: assumed
+source: made up for a test
+kind: fixed
+usual: {encoding: iso8859-1, frame: lf}
+length: 9
+records: {r: {}}
+fields:
+  n: [1, 9, decimal, {decimals: 9}]
+"""
+
+
 def test_a_copybook_imports_and_its_record_reads_by_hand(run: Any, tmp_path: Path) -> None:
     book, made = tmp_path / "KIR-POST.cpy", tmp_path / "kir_post.yaml"
     book.write_text(COPYBOOK)
@@ -646,6 +661,28 @@ def imported(text: str) -> list[tuple[str, int, int, str]]:
 )  # fmt: skip
 def test_every_clause_of_a_copybook_counts_wherever_it_stands(text: str, fields: list[Any]) -> None:
     assert imported(text) == fields
+
+
+def test_a_copybook_may_begin_with_a_mark_and_have_names_that_are_numbers() -> None:
+    made = layouts.of_text(layout_of("\ufeff01 R.\n05 2024 PIC X.\n05 1E5 PIC X.\n", "r"))
+    assert [f.name for f in made.fields] == ["2024", "1e5"]
+
+
+def test_a_named_value_of_blanks_is_nothing_and_others_have_none_after_them() -> None:
+    made = layouts.of_text(layout_of("01 R.\n05 A PIC X(2). 88 B VALUE 'J '. 88 C VALUE SPACES.\n", "r"))
+    assert made.fields[0].codes == ("J",)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_the_smallest_decimals_are_written_as_people_write_them(run: Any, tmp_path: Path, kind: str) -> None:
+    layout, data, table, back = (tmp_path / name for name in ("small.yaml", "data", f"t.{kind}", "back"))
+    layout.write_text(SMALL)
+    data.write_bytes(b"000000001\n000000000\n123456789\n")
+    assert run("parse", data, "-l", layout, "--to", kind, "-o", table).code == 0
+    found = table.read_text()
+    assert [n in found for n in ("0.000000001", "0.000000000", "0.123456789", "E")] == [True, True, True, False]
+    assert run("render", table, "-l", layout, "-o", back).code == 0
+    assert back.read_bytes() == data.read_bytes()
 
 
 def test_a_copybook_without_a_record_of_its_own_is_one_record() -> None:

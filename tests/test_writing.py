@@ -181,6 +181,29 @@ def test_a_code_that_looks_like_nothing_says_what_it_says(line: list[Any], cells
     assert formats.render(layout, read, "iso8859-1", "fixed")[0] == cells
 
 
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+@pytest.mark.parametrize("rows", [[True, None, False, None], [None], [True]])
+def test_nothing_is_refused_where_it_would_be_read_as_a_code(kind: str, rows: list[bool | None]) -> None:
+    for rules in ({"values": ["J", ""]}, {"values": ["N", "J"]}):
+        more = {"length": 1} if kind == "fixed" else {"separator": ";"}
+        layout = formats.make(kind=kind, fields={"f": [1, 1, "boolean", rules]}, **more)
+        data, refused = formats.render(layout, [{"record_type": "r", "f": v} for v in rows], "iso8859-1")
+        missing = [n for n, v in enumerate(rows, 1) if v is None] if "" in rules["values"] else []
+        assert [(f.rule, f.record) for f in refused] == [("nothing", n) for n in missing]
+        if not refused:
+            assert [row["f"] for row in formats.parse(layout, data, "iso8859-1")[0]] == rows
+
+
+@pytest.mark.parametrize("kind", ["fixed", "delimited"])
+def test_what_is_wrong_is_told_record_by_record(kind: str) -> None:
+    more = {"length": 4} if kind == "fixed" else {"separator": ";"}
+    layout = formats.make(kind=kind, fields={"a": [1, 2, "text"], "b": [3 if more.get("length") else 2, 2, "text"]},
+                          **more)  # fmt: skip
+    rows = [{"record_type": "r", "a": a, "b": b} for a, b in (("x", "long"), ("y", "z"), ("long", "long"))]
+    _, refused = formats.render(layout, rows, "iso8859-1")
+    assert [(f.record, f.field) for f in refused] == [(1, "b"), (3, "a"), (3, "b")]
+
+
 def test_a_sign_where_the_layout_has_it() -> None:
     for rules, minus, plus in (
         ({"sign": "trailing"}, b"0012-", b"0012 "),

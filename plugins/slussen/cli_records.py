@@ -106,7 +106,9 @@ def diff(
     a: Annotated[Path, typer.Argument(metavar="A")],
     b: Annotated[Path, typer.Argument(metavar="B")],
     layout: LayoutName,
-    key: Annotated[str, typer.Option(help="Match records by these fields, parted by commas; else in order.")] = "",
+    key: Annotated[
+        str, typer.Option(help="Match records by these fields, parted by commas (A is kept in memory); else in order.")
+    ] = "",
     encoding: Encoding = "",
     encoding_b: Annotated[str, typer.Option(help="B's encoding, when it is another.")] = "",
     frame: Frame = "",

@@ -7,7 +7,7 @@ quotes the value that it stumbled over, and would carry it into the task log.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -87,14 +87,22 @@ class Findings:
         self.counts[finding.rule] += 1
         self.kept = [finding, *self.kept][: max(self.limit, 1)]
 
-    def merge(self, others: Findings) -> None:
-        """Take in the findings of a part of the file."""
+    def merge(self, others: Findings, told: Callable[[Finding], Finding] = lambda f: f) -> None:
+        """Take in the findings of a part of the file, as they are ``told`` of the whole."""
         self.counts.update(others.counts)
-        self.kept += others.kept[: max(0, self.limit - len(self.kept))]
+        self.kept += map(told, others.kept[: max(0, self.limit - len(self.kept))])
 
     def count(self, rule: str, n: int) -> None:
         """Count ``n`` more findings of a rule without keeping them (past the limit)."""
-        self.counts[rule] += n
+        if n:
+            self.counts[rule] += n
+
+    def some(self, rule: str, places: Any) -> list[int]:
+        """As many of these places (an array) as can be kept, to be added one by one; the others are counted."""
+        room = max(self.limit - len(self.kept), 0)
+        self.count(rule, len(places[room:]))
+        found: list[int] = places[:room].tolist()
+        return found
 
     @property
     def total(self) -> int:

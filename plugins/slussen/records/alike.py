@@ -85,6 +85,6 @@ def apart(fault: Fault, n: int) -> Iterator[tuple[int, Fault]]:
     """A fault of a tall column as each field's own, by the field's number; each has ``n`` rows."""
     owner = fault.rows // n
     for k in np.unique(owner).tolist():
-        here = owner == k
-        within = fault.within[here] if fault.within is not None else None
-        yield k, Fault(fault.rule, fault.message, fault.rows[here] - k * n, within, fault.exact)
+        mine = fault.pick(owner == k)
+        mine.rows = mine.rows - k * n
+        yield k, mine

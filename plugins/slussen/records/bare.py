@@ -7,6 +7,7 @@ is no letter at all is a fault: bytes that nobody looks at are how a shifted or 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,7 @@ class Bare:
         column: pa.Array = array(np.arange(0, len(flat) + 1, f.length, dtype=np.int32), flat)
         text = FieldSpec(name=f.name, at=f.at, length=f.length, type="text")
         faults = read_text(text, column, self.page, lambda row: raw[rows[row], first:last].tobytes()).faults
-        return [Fault(x.rule, x.message, rows[x.rows], x.within, x.exact) for x in faults]
+        return [replace(x, rows=rows[x.rows]) for x in faults]
 
 
 def _together(fields: list[FieldSpec]) -> list[Span]:

@@ -6,11 +6,13 @@ Cells are plain bytes (see ``codepages``). What cannot be read is null in the co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from slussen.records import amounts, identities, moments
 from slussen.records.alike import Cells
@@ -19,6 +21,8 @@ from slussen.records.codepages import UNDEFINED, Codepage
 from slussen.records.columns import Column, Fault
 from slussen.records.letters import Bools, Bytes, Ints, array, flat_of, offsets_of, owners, to_utf8
 from slussen.records.notation import MOMENTS, NUMBERS, FieldSpec
+
+UNKNOWN = np.uint16(0xFFFD)  # Unicode's letter for one that isn't known
 
 
 def read(
@@ -44,12 +48,11 @@ def read(
             column = cells.column
             if any((edge == ord(f.pad)).any() for edge in cells.edges(last=not f.right)):
                 column = pc.ascii_ltrim(column, f.pad) if f.right else pc.ascii_rtrim(column, f.pad)
-            trimmed = [c.lstrip(f.pad) if f.right else c.rstrip(f.pad) for c in f.codes]
-            read_column = read_text(f, column, page, raw, printable=printable, codes=trimmed)
+            read_column = read_text(f, column, page, raw, printable=printable, codes=[f.bare(c) for c in f.codes])
             if f.right and read_column.faults:
                 left_out = f.length - np.diff(offsets_of(column))
                 for fault in read_column.faults:
-                    if fault.within is not None and fault.rule != "undefined_byte":  # that is found in the whole cell
+                    if fault.within is not None:
                         fault.within = fault.within + left_out[fault.rows]
             return read_column
 
@@ -85,7 +88,7 @@ def read_text(
     valid = None
     if empty.any():
         valid = ~empty
-        column = array(offsets_of(column), flat_of(column), valid)  # it may be a slice of another one
+        column = array(offsets_of(column), flat_of(column), valid)  # (it may be a slice of many fields' values)
     if f.codes:
         unknown = ~known(f, column, flat)
         if valid is not None:
@@ -136,17 +139,30 @@ def _beyond_ascii(
     if not len(special):
         return column
     rows = np.unique(owners(offsets, special))
-    values = []
-    for row in rows.tolist():
-        points = page.letters[np.frombuffer(raw(row), np.uint8)]
-        for place in np.flatnonzero(points == UNDEFINED).tolist():
-            message = f"byte {raw(row)[place]:02x} does not exist in {page.name}"
-            faults.append(Fault("undefined_byte", message, np.array([row]), np.array([place]), exact=True))
-        letters = "".join("\ufffd" if p == UNDEFINED else chr(p) for p in points.tolist())
-        values.append(letters.lstrip(f.pad) if f.right else letters.rstrip(f.pad))
+    lengths = np.diff(offsets)[rows]  # without what filled the field up, which the cell's own bytes have
+    own = b"".join(
+        raw(row)[-n:] if f.right else raw(row)[:n] for row, n in zip(rows.tolist(), lengths.tolist(), strict=True)
+    )
+    cells, starts = np.frombuffer(own, np.uint8), np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    points = page.letters[cells]
+    _undefined(faults, f"does not exist in {page.name}", rows, starts, np.flatnonzero(points == UNDEFINED), cells)
+    points = np.where(points == UNDEFINED, UNKNOWN, points)
+    sizes = np.concatenate(([0], np.cumsum(1 + (points >= 0x80) + (points >= 0x800)))).astype(np.int32)
     mask = np.zeros(len(column), np.bool_)
     mask[rows] = True
-    return pc.replace_with_mask(column, mask, pa.array(values, pa.string()))
+    return pc.replace_with_mask(column, mask, array(sizes[starts], points.tobytes().decode("utf-16-le").encode()))
+
+
+def _undefined(
+    faults: list[Fault], why: str, rows: Ints, starts: NDArray[np.int32], places: Ints, cells: Bytes
+) -> None:
+    """One fault for the bytes at these places of these rows' cells that are no letters."""
+    if len(places):
+        mine = owners(starts, places)
+        within = places - starts[mine]
+        faults.append(
+            Fault("undefined_byte", f"byte {{:02x}} {why}", rows[mine], within, exact=True, said=cells[places])
+        )
 
 
 def _utf8(column: pa.Array, flat: Bytes, offsets: np.ndarray, faults: list[Fault]) -> pa.Array:
@@ -160,24 +176,22 @@ def _utf8(column: pa.Array, flat: Bytes, offsets: np.ndarray, faults: list[Fault
         text.decode("utf-8")
     except UnicodeDecodeError:
         sound = False
-    at = text.find(b"\xef\xbb\xbf")
-    while at >= 0:
-        _faults_at(faults, "bom", "a byte order mark in the middle of the text", offsets, np.array([at]))
-        at = text.find(b"\xef\xbb\xbf", at + 1)
+    marks = np.array([m.start() for m in re.finditer(b"\xef\xbb\xbf", text)], np.int64)
+    _faults_at(faults, "bom", "a byte order mark in the middle of the text", offsets, marks)
     _faults_at(faults, "control_character", "a control character where there should be text", offsets,
                np.flatnonzero((flat[:-1] == 0xC2) & (flat[1:] < 0xA0) & (flat[1:] >= 0x80)))  # fmt: skip
     if sound:
         return column
     rows = np.unique(owners(offsets, np.flatnonzero(flat >= 0x80)))
-    values = []
-    for row in rows.tolist():
-        cell = text[offsets[row] : offsets[row + 1]]
+    values, places = [], []
+    for start, stop in zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True):
+        cell = text[start:stop]
         try:
             values.append(cell.decode("utf-8"))
         except UnicodeDecodeError as error:
-            message = f"byte {cell[error.start]:02x} begins no letter of UTF-8"
-            faults.append(Fault("undefined_byte", message, np.array([row]), np.array([error.start]), exact=True))
+            places.append(start + error.start)
             values.append(cell.decode("utf-8", "replace"))
+    _undefined(faults, "begins no letter of UTF-8", np.arange(len(column)), offsets, np.array(places, np.int64), flat)
     mask = np.zeros(len(column), np.bool_)
     mask[rows] = True
     whole = pc.if_else(mask, "", column)

@@ -186,7 +186,7 @@ class Converted:
         if not self.source.wide:
             points = self.source.letters[np.frombuffer(data, np.uint8)]
             if (points == UNDEFINED).any():
-                for place in np.flatnonzero(points == UNDEFINED).tolist():
+                for place in self.findings.some("undefined_byte", np.flatnonzero(points == UNDEFINED)):
                     self._find(data, place, UNDEFINED)
                 points = np.where(points == UNDEFINED, ord("?"), points)
             return points.astype(np.uint16).tobytes().decode("utf-16-le"), len(data)
@@ -227,11 +227,8 @@ class Converted:
         for start, end in self._wrong:  # each has become one letter
             block[start], block[start + 1 : end] = ord("?"), 0x80
         starts = np.flatnonzero((block & 0xC0) != 0x80)
-        room = max(self.findings.limit - len(self.findings.kept), 0)
-        for k in which[:room].tolist():
+        for k in self.findings.some("unmappable", which):
             self._find(data, int(starts[k]), int(points[k]))
-        if len(which) > room:
-            self.findings.count("unmappable", len(which) - room)
 
     # --- where
 

@@ -128,16 +128,16 @@ class DelimitedReader:
         stops = ends.copy()
         stops[last] -= returned
         if quoting:
-            starts, stops = self._unquoted(block, starts, stops, cut.at, quotes, first)
+            starts, stops, odd = self._unquoted(block, starts, stops, quotes)
         rows = _Rows(cut, block, starts, stops, first, last, ends, returned)
         rows = self._named_fields(rows)
         rows = self._sections(rows)
+        if quoting:
+            self._quotes(rows, odd)
         yield from self._read(rows, quoting)
 
-    def _unquoted(
-        self, block: Bytes, starts: Ints, stops: Ints, at: int, quotes: Bools, first: Ints
-    ) -> tuple[Ints, Ints]:
-        """Fields in quotes without them; a quote elsewhere is a finding."""
+    def _unquoted(self, block: Bytes, starts: Ints, stops: Ints, quotes: Bools) -> tuple[Ints, Ints, Ints]:
+        """Fields in quotes without them, and which of them have a quote elsewhere."""
         opened = (stops > starts) & (block[np.minimum(starts, len(block) - 1)] == self._quote)
         closed = opened & (stops - starts >= 2) & (block[np.maximum(stops - 1, 0)] == self._quote)
         reached = np.concatenate(([0], np.cumsum(quotes)))
@@ -150,39 +150,46 @@ class DelimitedReader:
         single = after[~ended[after]]
         single = single[block[single] != self._quote]
         odd[np.searchsorted(starts, single, "right") - 1] = True
-        wrong = np.flatnonzero(odd)
-        lines = np.searchsorted(first, wrong, "right") - 1
-        for piece, line in zip(wrong.tolist(), lines.tolist(), strict=True):
-            column = int(starts[piece] - starts[first[line]]) + 1
-            self._find("quote", QUOTE, record=self.records + line + 1, column=column, offset=at + int(starts[piece]))
-        return starts + closed, stops - closed
+        return starts + closed, stops - closed, np.flatnonzero(odd)
+
+    def _quotes(self, rows: _Rows, odd: Ints) -> None:
+        """Findings for these pieces of records; what names the fields is none."""
+        line_starts = np.append(rows.line_starts, 0)
+        for piece in self.findings.some("quote", odd):
+            line = int(np.searchsorted(rows.first, piece, "right")) - 1
+            start = int(rows.ends[piece - 1]) + 1 if piece else 0
+            column = start - int(line_starts[line]) + 1
+            self._find(
+                "quote", QUOTE, record=self.records + max(line, 0) + 1, column=column, offset=rows.cut.at + start
+            )
 
     def _named_fields(self, rows: _Rows) -> _Rows:
         """The first line, if it names the fields."""
         if self._named or not len(rows.first):
             return rows
         self._named = True
-        there = [self._text(rows.piece(k)) for k in range(int(rows.first[0]), int(rows.last[0]) + 1)]
+        there = range(int(rows.first[0]), int(rows.last[0]) + 1)
         wanted = [f.name for f in self.layout.fields]
-        if there != wanted:
+        if len(there) != len(wanted) or [self._text(rows.piece(k)) for k in there] != wanted:
             self._find("header_row", f"the first line doesn't name the fields {', '.join(wanted)}", record=1, offset=rows.cut.at)  # fmt: skip  # noqa: E501
         return rows.but(slice(1, None))
 
     def _sections(self, rows: _Rows) -> _Rows:
         """Which record type each line is of, when lines of their own say it."""
-        named = {spec.section: name for name, spec in self.layout.records.items() if spec.section}
+        records = self.layout.records.items()
+        named = {word(self.page, spec.section): name for name, spec in records if spec.section}
         if not named:
             return rows
-        single = np.flatnonzero(rows.first == rows.last)
+        sizes = rows.stops[rows.first] - rows.starts[rows.first]
+        lines, kinds = [0], [self._number(self._section)]
+        for line in np.flatnonzero((rows.first == rows.last) & np.isin(sizes, [*map(len, named)])).tolist():
+            if name := named.get(rows.piece(int(rows.first[line]))):
+                self._section = name
+                lines.append(line)
+                kinds.append(self._number(name))
+        rows.kinds = np.repeat(kinds, np.diff(lines, append=len(rows.first)))
         keep = np.ones(len(rows.first), np.bool_)
-        kinds = np.full(len(rows.first), self._number(self._section), np.int64)
-        for line in single.tolist():
-            word = self._text(rows.piece(int(rows.first[line])))
-            if word in named:
-                self._section = named[word]
-                keep[line] = False
-                kinds[line:] = self._number(self._section)
-        rows.kinds = kinds
+        keep[lines[1:]] = False
         return rows.but(keep)
 
     def _number(self, record_type: str) -> int:
@@ -284,7 +291,7 @@ class DelimitedReader:
     def _marks(self, rows: _Rows, numbers: Ints, findings: Findings) -> None:
         """Byte order marks in the middle."""
         line_starts = rows.line_starts
-        for place in marks(rows.cut.data, self.page):
+        for place in findings.some("bom", marks(rows.cut.data, self.page)):
             row = max(int(np.searchsorted(line_starts, place, "right")) - 1, 0)
             findings.add(
                 Finding("bom", MARKED, AGAIN, record=int(numbers[row]), column=place - int(line_starts[row]) + 1,
@@ -294,7 +301,7 @@ class DelimitedReader:
     def _line_ends(self, rows: _Rows, numbers: Ints, findings: Findings) -> None:
         crlf = len(self.end) == 2
         ended = rows.ends[rows.last] < len(rows.block)
-        for row in np.flatnonzero((rows.returned != crlf) & ended).tolist():
+        for row in findings.some("line_end", np.flatnonzero((rows.returned != crlf) & ended)):
             said, found = ("CRLF", "LF") if crlf else ("LF", "CRLF")
             findings.add(
                 Finding("line_end", f"the record ends with {found} where the frame says {said}",

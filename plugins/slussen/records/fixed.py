@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -139,9 +139,10 @@ class _Block:
             self.faults.append((self.known.places[0] if self.known.places else None, fault))
         lengths = np.array([self.layout.length_of(r) for r in self.layout.records])
         if self.layout.varies and (other := (kinds >= 0) & (lengths[kinds] != self.block.lengths)).any():
-            for row in np.flatnonzero(other).tolist():
-                message = f"{self.block.lengths[row]} bytes where this record type has {lengths[kinds[row]]}"
-                self.faults.append((None, Fault("record_length", message, np.array([row]))))
+            for kind, length in enumerate(lengths.tolist()):
+                rows = np.flatnonzero(other & (kinds == kind))
+                message = f"{{}} bytes where this record type has {length}"
+                self.faults.append((None, Fault("record_length", message, rows, said=self.block.lengths[rows])))
             kinds[other] = -1
         return kinds
 
@@ -201,30 +202,32 @@ class _Block:
         return negative
 
     def _fault(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
-        if rows is not None:
-            fault = Fault(fault.rule, fault.message, rows[fault.rows], fault.within, fault.exact)
-        self.faults.append((f, fault))
+        self.faults.append((f, fault if rows is None else replace(fault, rows=rows[fault.rows])))
 
     # --- where
 
     def _locate(self) -> None:
         """Faults as findings, in the file's order."""
-        total = sum(len(fault.rows) for _, fault in self.faults)
-        if not total:
+        if not self.faults:
             return
-        places = []
-        for which, (f, fault) in enumerate(self.faults):
-            at = int(f.at) - 1 if f else 0
-            within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
-            places.append(np.stack([fault.rows, at + within, np.full(len(fault.rows), which)], axis=1))
-        every = np.concatenate(places)
-        every = every[np.lexsort((every[:, 1], every[:, 0]))]
-        for row, place, which in every[: self.findings.limit].tolist():
+        width, limit = self.plain.shape[1], self.findings.limit
+        places = np.concatenate([
+            fault.rows * width + (int(f.at) - 1 if f else 0) + (0 if fault.within is None else fault.within)
+            for f, fault in self.faults
+        ])  # fmt: skip
+        first = np.arange(len(places))
+        if len(places) > limit:  # those that are kept are sorted, the others only counted
+            first = np.flatnonzero(places <= np.partition(places, limit)[limit])
+        first = first[np.argsort(places[first], kind="stable")][:limit]
+        ends = np.cumsum([len(fault.rows) for _, fault in self.faults])  # (rows are told from a fault's last)
+        owner = np.searchsorted(ends, first, "right")
+        for k, which in zip(first.tolist(), owner.tolist(), strict=True):
             f, fault = self.faults[which]
+            row, place = divmod(int(places[k]), width)
             exact = fault.exact and fault.rule != "record_type"
             self.findings.add(
                 Finding(
-                    fault.rule, fault.message, AGAIN,
+                    fault.rule, fault.text(k - int(ends[which])), AGAIN,
                     record=int(self.block.numbers[row]),
                     field=f.name if f else "",
                     column=place + 1,
@@ -233,8 +236,8 @@ class _Block:
                     byte=f"{int(self.block.cells[row, place]):02x}" if fault.exact else None,
                 )
             )  # fmt: skip
-        for _, _, which in every[self.findings.limit :].tolist():
-            self.findings.count(self.faults[which][1].rule, 1)
+        for (_, fault), told in zip(self.faults, np.bincount(owner, minlength=len(ends)).tolist(), strict=True):
+            self.findings.count(fault.rule, len(fault.rows) - told)
 
 
 def header_of(batch: pa.RecordBatch, layout: Layout) -> dict[str, str]:

@@ -74,12 +74,12 @@ class Frames:
         size = max(1, BLOCK // stride) * stride
         data = self._without_mark(self.source.read(size))
         while data:
-            self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             whole = len(data) // stride * stride
             cells = np.frombuffer(data, np.uint8, whole).reshape(whole // stride, stride)
             if self.end and not self._sound(data, cells):
                 yield from self._lines(data)
                 return
+            self._marks(data, self._at, lambda place: self.records + 1 + place // stride)
             if whole:
                 yield self._block(cells[:, : self.layout.longest], self._at + np.arange(len(cells)) * stride)
             self._at += whole
@@ -90,8 +90,9 @@ class Frames:
             data = rest + self.source.read(size - len(rest))
 
     def _without_mark(self, data: bytes) -> bytes:
-        """UTF-8 may begin with a byte order mark, if it is declared to; nothing else may."""
-        if not data.startswith(BOM) or self.page.ebcdic:
+        """UTF-8 may begin with a byte order mark, if declared to; nothing else may. (A number may look like one.)"""
+        number = any(f.usage != "display" and f.at == 1 for f in self.layout.fields)
+        if not data.startswith(BOM) or self.page.ebcdic or (number and self.page.name != "utf-8-sig"):
             return data
         if self.page.name != "utf-8-sig":
             self.findings.add(
@@ -104,12 +105,13 @@ class Frames:
 
     def _marks(self, data: bytes, at: int, record: Callable[[int], int]) -> None:
         """A byte order mark in the middle of the file."""
-        for place in marks(data, self.page) if not self._raw else ():
-            if at + place > self._marked:
-                self._marked = at + place
-                self.findings.add(
-                    Finding("bom", MARKED, AGAIN, record=record(place), offset=at + place, length=3, byte="ef")
-                )
+        if self._raw or not len(places := marks(data, self.page)):
+            return
+        for place in self.findings.some("bom", places[at + places > self._marked]):
+            self.findings.add(
+                Finding("bom", MARKED, AGAIN, record=record(place), offset=at + place, length=3, byte="ef")
+            )
+        self._marked = at + int(places[-1])
 
     def _block(self, cells: Bytes, offsets: Ints, lengths: Ints | None = None, numbers: Ints | None = None) -> Block:
         n = len(cells)
@@ -130,7 +132,7 @@ class Frames:
 
     def _last(self, rest: bytes) -> Iterator[Block]:
         """What the last whole record is followed by: nothing, an end-of-file mark, or a piece of a record."""
-        if not rest.strip(b"\x1a" if not self.page.ebcdic else b""):
+        if not rest.strip(b"" if self.page.ebcdic or self._raw else bytes([EOF])):
             return
         self._wrong_length(self.records + 1, len(rest), self._at, last=True)
         self.records += 1
@@ -186,13 +188,14 @@ class Frames:
         lengths = stops - starts - returned
         unended = stops == len(block)
         right = np.isin(lengths, self._allowed)
-        for row in np.flatnonzero(~right).tolist():
+        for row in [*self.findings.some("record_length", np.flatnonzero(~right & ~unended)),
+                    *np.flatnonzero(~right & unended).tolist()]:  # fmt: skip
             self._wrong_length(int(numbers[row]), int(lengths[row]), self._at + int(starts[row]),
                                last=bool(unended[row]))  # fmt: skip
         wrong_end = (returned != (len(self.end) == 2)) & ~unended & right
         if wrong_end.any():
             said, found = ("CRLF", "LF") if len(self.end) == 2 else ("LF", "CRLF")
-            for row in np.flatnonzero(wrong_end).tolist():
+            for row in self.findings.some("line_end", np.flatnonzero(wrong_end)):
                 self.findings.add(
                     Finding("line_end", f"the record ends with {found} where the frame says {said}",
                             "have it sent with one kind of line end, or declare the other frame",
@@ -271,7 +274,7 @@ class Frames:
         numbers = np.arange(self.records + 1, self.records + len(first) + 1)
         self.records += len(first)
         right = np.isin(sizes, self._allowed)
-        for row in np.flatnonzero(~right):
+        for row in self.findings.some("record_length", np.flatnonzero(~right)):
             self._wrong_length(int(numbers[row]), int(sizes[row]), self._at + int(first[row]), last=False)
         if right.any():
             yield self._padded(np.frombuffer(data, np.uint8), first[right], sizes[right], numbers[right])

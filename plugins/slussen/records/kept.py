@@ -118,8 +118,9 @@ def _delimited(
     lines = [word(page, s) + reader.end_of_line if s else b"" for s in sections]
     data = b"".join(s + r + reader.end_of_line for s, r in zip(lines, records, strict=True))
     read, types = next(reader.read(data))
-    for f in found:
-        findings.add(replace(f, record=int(numbers[rows[f.record - 1]]) if f.record else None, offset=None))
+    findings.merge(
+        found, lambda f: replace(f, record=int(numbers[rows[f.record - 1]]) if f.record else None, offset=None)
+    )
     read = read.set_column(0, read.schema.field(0), pa.array(numbers[rows], pa.int64()))
     return Read(read, types, findings)
 
@@ -134,7 +135,7 @@ def _compare(said: pa.RecordBatch, read: pa.RecordBatch, kinds: Kinds, layout: L
             continue
         same = np.asarray(pc.fill_null(pc.equal(one, other), False))
         same |= np.asarray(one.is_null()) & np.asarray(other.is_null())
-        for row in np.flatnonzero(~same & (kinds >= 0) & (speaks | (name == "record_type"))).tolist():
+        for row in findings.some("raw", np.flatnonzero(~same & (kinds >= 0) & (speaks | (name == "record_type")))):
             findings.add(
                 Finding("raw", "the field says something else than the bytes in raw", ANEW,
                         record=read.column("record_no")[row].as_py(),

@@ -228,6 +228,7 @@ class Layout:
         """What is wrong with a field, in words; nothing, when nothing is."""
         if f.name in RESERVED:
             return f"is a name of the engine's own ({', '.join(RESERVED)}): call the field something else"
+        bare = f.bare if self.kind == "fixed" else str
         if f.type in MOMENTS:
             for form in (f.shape, *f.accepts):
                 if reason := forms.wrong(form, f.type):
@@ -240,8 +241,8 @@ class Layout:
             return "is binary and must be 1, 2, 4 or 8 bytes long"
         if f.sign == "trailing" and f.length < 2:
             return "has no room for a digit and its sign"
-        if f.type == "boolean" and len(f.codes) != 2:
-            return "is boolean and needs two values: the one for true, then the one for false"
+        if f.type == "boolean" and not len(f.codes) == len({bare(c) for c in f.codes}) == 2:
+            return "is boolean and needs two values, and not two that read alike: the one for true, then for false"
         apart = f.type == "sign" or (f.type in NUMBERS and f.sign not in ("leading", "trailing", "none"))
         if apart and self.kind != "fixed":
             return "has its sign in another field or in its last digit, which only numbers of fixed records have"
@@ -267,10 +268,19 @@ class Layout:
                 return f"has a letter in {word} that is not in Latin-1"
         if f.like and (f.type not in ("text", "digits") or len(f.like) > f.length):
             return f"is a {f.type} of {f.length}, which never looks like {f.like}"
+        if f.type != "boolean" and (lost := next((w for w in (*f.codes, f.like) if bare(w) != w), "")):
+            return (
+                f"is filled up with {f.pad!r}, with which {lost!r} {'begins' if f.right else 'ends'}: it is never read"
+            )
         if f.quoted and not self.file.quote:
             return "is always in quotes, of which the layout has none"
-        if f.fill and f.fill in "123456789+-" and f.type in (*NUMBERS, *MOMENTS, "digits"):
+        left = f.type in NUMBERS and not f.right
+        if f.fill and f.fill in ("0123456789+-" if left else "123456789+-") and f.type in (*NUMBERS, "digits"):
             return f"is filled up with {f.fill}, which would be part of it"
+        if left and f.sign in ("overpunched", "zoned"):
+            return "has its sign in its last digit, which is not the field's last when it is to the left"
+        if f.fill.strip() and f.type in MOMENTS:
+            return f"is a {f.type} and filled up with {f.fill}, where only blanks are passed over"
         if f.plus and f.sign == "none":
             return "has a plus, and no sign that it could be"
         if not f.fill.isascii():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -52,7 +53,7 @@ def read_moment(f: FieldSpec, column: pa.Array) -> Column:
         values[rows] = found.values.cast(_integer(f)).fill_null(0).to_numpy()
         valid[rows] = np.asarray(found.values.is_valid())
         for fault in found.faults:
-            faults.append(Fault(fault.rule, fault.message, rows[fault.rows], fault.within, fault.exact))
+            faults.append(replace(fault, rows=rows[fault.rows]))
         rest[rows] = False
     if rest.any():
         faults.append(Fault("not_a_date", f"no {f.type} of the form {f.shape}", np.flatnonzero(rest)))

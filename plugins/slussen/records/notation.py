@@ -102,6 +102,10 @@ class FieldSpec(Rules):
         """What fills the field up."""
         return self.fill or ("0" if self.type in NUMBERS and self.right else " ")
 
+    def bare(self, value: str) -> str:
+        """A value without what fills the field up: as fixed records are read."""
+        return value.lstrip(self.pad) if self.right else value.rstrip(self.pad)
+
     @property
     def codes(self) -> tuple[str, ...]:
         return tuple(self.values)

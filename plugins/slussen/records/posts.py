@@ -262,8 +262,7 @@ class Posts:
         grouped = before >= first
         wrong = inside & ((opening & grouped) | (closing & (before != mark - 1)))
         wrong |= (opened | closed) & grouped
-        for k in np.flatnonzero(wrong).tolist():
-            line = int(which[k])
+        for line in self.findings.some("unclosed_group", which[wrong]):
             self.find("unclosed_group", "a group that isn't closed, or is closed and was not opened", AGAIN,
                       record=int(post[line]), column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
         runs = np.diff(np.concatenate(([0], which, [len(place)])))
@@ -275,12 +274,12 @@ class Posts:
 
     def _everywhere(self, post: NDArray[np.int32]) -> None:
         """Other line ends than the file's first, and byte order marks: wherever they stand."""
-        for line in odd_ends(self.data, self.starts, self.ends, crlf=self.crlf).tolist():
+        for line in self.findings.some("line_end", odd_ends(self.data, self.starts, self.ends, crlf=self.crlf)):
             end = int(self.ends[line])
             self.find("line_end", ended(crlf=self.crlf), ONE_KIND, record=int(post[line]),
                       column=end - int(self.starts[line]) + 1, offset=self.at + end,
                       byte=f"{self.data[end]:02x}")  # fmt: skip
-        for place in marks(self.data, self.page):
+        for place in self.findings.some("bom", marks(self.data, self.page)):
             line = int(np.searchsorted(self.starts, place, "right")) - 1
             self.find("bom", MARKED, AGAIN, record=int(post[line]), column=place - int(self.starts[line]) + 1,
                       length=3, offset=self.at + place, byte="ef")  # fmt: skip
@@ -292,11 +291,11 @@ class Posts:
         marks = np.flatnonzero(edges)
         is_open = edges[marks] == 1
         following = np.concatenate((is_open[1:], [True]))
-        for mark in marks[is_open & following].tolist():
+        for mark in self.findings.some("unclosed_record", marks[is_open & following]):
             self.find("unclosed_record", f"the post has no {self.main.closes}", ENDLESS, record=int(post[mark]),
                       column=1, offset=self.at + int(self.starts[mark]))  # fmt: skip
         before = np.concatenate(([False], is_open[:-1]))
-        for mark in marks[~is_open & ~before].tolist():
+        for mark in self.findings.some("unexpected_line", marks[~is_open & ~before]):
             self.find("unexpected_line", f"a {self.main.closes} without its {self.main.opens}", AGAIN,
                       record=int(post[mark]), column=1, offset=self.at + int(self.starts[mark]))  # fmt: skip
 
@@ -306,7 +305,7 @@ class Posts:
             return
         left = np.setdiff1d(others, np.concatenate((opens, closes, self.run_together)), assume_unique=True)
         after = len(self.terms.prefix) + CODE
-        for line in self.run_together.tolist():
+        for line in self.findings.some("unexpected_line", self.run_together):
             self.find("unexpected_line", "no blank between the term's code and its value", AGAIN,
                       record=int(post[line]), column=after + 1,
                       offset=self.at + int(self.starts[line]) + after)  # fmt: skip
@@ -321,19 +320,16 @@ class Posts:
         lines = np.flatnonzero(homes != state)
         lines = lines[(homes[lines] != ANYWHERE) & (state[lines] != OUTSIDE)]
         passed_over = [k for k, name in self.terms.openers.items() if name not in self.layout.records]
-        for line in lines[~np.isin(state[lines], passed_over)].tolist():
+        for line in self.findings.some("unexpected_line", lines[~np.isin(state[lines], passed_over)]):
             f = self.terms.fields[place[line]]
             self.find("unexpected_line", f"{f.name} stands in a group that it is no term of",
                       AGAIN, record=int(post[line]), field=f.name, column=1,
                       offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def _unexpected(self, lines: Ints, post: NDArray[np.int32]) -> None:
-        for line in lines.tolist():
+        for line in self.findings.some("unexpected_line", lines):
             self.find("unexpected_line", "a line that doesn't belong here", AGAIN, record=int(post[line]),
                       column=1, offset=self.at + int(self.starts[line]))  # fmt: skip
 
     def find(self, rule: str, message: str, next_step: str, **where: object) -> None:
-        if self.findings.full:
-            self.findings.count(rule, 1)
-        else:
-            self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
+        self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from slussen.errors import Finding, Findings
 from slussen.records import cells
 from slussen.records.codepages import Codepage
 from slussen.records.columns import Fault
-from slussen.records.letters import Ints, array
+from slussen.records.letters import Bools, Ints, array
 from slussen.records.notation import FieldSpec
 
 Offsets = NDArray[np.int32] | Ints  # in a block
@@ -56,8 +56,7 @@ class Pieces:
         """Where in the block this place in a value stands."""
         start = int(self.starts[which])
         if self.doubled:
-            for before in self.own(which)[:within]:
-                start += before == self.doubled[0]
+            start += self.own(which)[:within].count(self.doubled)
         return min(start + within, max(int(self.ends[which]) - 1, start))  # (a quote that isn't doubled is a fault)
 
 
@@ -91,20 +90,17 @@ class Located:
         return found.values
 
     def fault(self, f: FieldSpec, kind: str, fault: Fault, which: Ints, numbers: Ints, line_start: LineStart) -> None:
-        within = fault.within if fault.within is not None else np.zeros(len(fault.rows), np.int64)
-        for row, place in zip(fault.rows.tolist(), within.tolist(), strict=True):
-            if self.breaks and fault.rule == "control_character" and self._breaks(int(which[row]), place):
-                continue
-            if self.findings.full:
-                self.findings.count(fault.rule, 1)
-                continue
+        if self.breaks and fault.rule == "control_character":
+            fault = fault.pick(~self._breaks(fault, which))
+        for k, row in enumerate(self.findings.some(fault.rule, fault.rows)):
+            place = int(fault.within[k]) if fault.within is not None else 0
             piece = int(which[row])
             line = int(line_start(row))
             start = self.pieces.place(piece, place) if piece >= 0 else line
             length = 1 if fault.exact else int(self.pieces.ends[piece]) - start if piece >= 0 else None
             self.findings.add(
                 Finding(
-                    fault.rule, fault.message, AGAIN,
+                    fault.rule, fault.text(k), AGAIN,
                     record=int(numbers[row]), record_type=kind, field=f.name,
                     column=start - line + 1,
                     length=length or None,
@@ -113,8 +109,13 @@ class Located:
                 )
             )  # fmt: skip
 
-    def _breaks(self, which: int, within: int) -> bool:
-        """Is this place in a value a line break's, LF or CRLF?"""
-        value, page = self.pieces.own(which), self.pieces.page
-        returned, feed = bytes([page.byte("\r")]), bytes([page.byte("\n")])
-        return value[within : within + 1] == feed or value[within : within + 2] == returned + feed
+    def _breaks(self, fault: Fault, which: Ints) -> Bools:
+        """Which of these places in values are a line break's, LF or CRLF?"""
+        returned, feed = (self.pieces.page.byte(end) for end in "\r\n")
+        begin = np.flatnonzero(np.diff(fault.rows, prepend=-1))  # one value's places follow each other
+        values = [self.pieces.own(piece) + b"\0" for piece in which[fault.rows[begin]].tolist()]
+        starts = np.cumsum([0, *map(len, values)])[:-1]
+        at = np.repeat(starts, np.diff(begin, append=len(fault.rows))) + (0 if fault.within is None else fault.within)
+        flat = np.frombuffer(b"".join(values), np.uint8)
+        found: Bools = flat[at + ((flat[at] == returned) & (flat[at + 1] == feed))] == feed
+        return found

@@ -64,6 +64,7 @@ class Rendered:
         return {**self.structure.totals, **self._counts}
 
     def __iter__(self) -> Iterator[bytes]:
+        before = len(self.findings.kept)
         if self.page.name == "utf-8-sig":
             yield self._out(BOM)
         if start := self._writer.start():
@@ -76,6 +77,9 @@ class Rendered:
             yield self._out(done.data)
         if end := self._writer.end():
             yield self._out(end)
+        # They were found field by field: they are told record by record.
+        mine = self.findings.kept[before:]
+        self.findings.kept[before:] = sorted(mine, key=lambda f: (f.record or 0, f.column or 0))
 
     def _out(self, data: bytes) -> bytes:
         if self._hash is not None:
@@ -93,7 +97,7 @@ class Rendered:
     def _task(self, batch: pa.RecordBatch) -> Task:
         kinds = kinds_of(batch, self.layout)
         if (unknown := kinds < 0).any():
-            for row in np.flatnonzero(unknown).tolist():
+            for row in self.findings.some("record_type", np.flatnonzero(unknown)):
                 self.findings.add(
                     Finding("record_type", "a record of no type that the layout has", SOURCE,
                             record=self.records + row + 1, column=1)
@@ -103,7 +107,7 @@ class Rendered:
         if RAW in batch.schema.names:
             batch = as_kept(batch, kinds, self.layout, self.page, self.frame, self.findings, first)
         for f, rows in astray(batch, kinds, self.layout):
-            for row in rows.tolist():
+            for row in self.findings.some("no_field", rows):
                 kind = batch.column("record_type")[row].as_py()
                 message = f"a value in a field that a record {kind} doesn't have"
                 self.findings.add(

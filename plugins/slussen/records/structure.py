@@ -125,7 +125,7 @@ class Structure:
                 self._find(
                     batch, 0, findings, "missing_header", f"the file begins without its header ({layout.header})"
                 )
-            for row in heads[heads > 0].tolist() if self.records == 0 else heads.tolist():
+            for row in findings.some("second_header", heads[heads > 0] if self.records == 0 else heads):
                 self._find(batch, row, findings, "second_header", "another header: two files run together")
         if layout.trailer:
             last = self._types.index(layout.trailer)
@@ -152,11 +152,11 @@ class Structure:
             parent = np.where(reached >= 0, kinds[np.maximum(reached, 0)], before)
             if name == trailer:
                 parent_before = np.concatenate(([before], parent[:-1]))
-                for row in np.flatnonzero((parent_before == whole) & ~inside & ~mine).tolist():
+                for row in findings.some("missing_trailer", np.flatnonzero((parent_before == whole) & ~inside & ~mine)):
                     self._find(batch, row, findings, "missing_trailer", f"the group before has no trailer ({name})")
             else:
                 parent_before = parent
-            for row in np.flatnonzero(mine & (parent_before != whole)).tolist():
+            for row in findings.some("out_of_order", np.flatnonzero(mine & (parent_before != whole))):
                 self._find(batch, row, findings, "out_of_order", f"a record {name} that comes after no {spec.under}")
             self._parents[name] = int(parent[-1])
 
@@ -171,7 +171,7 @@ class Structure:
         records, counted = self.layout.records, self.layout.counted
         groups = [k for k, t in enumerate(self._types) if t != counted and not (records[t].place or records[t].line)]
         begun = np.logical_or.accumulate(kinds == self._types.index(counted)) | self._in_post
-        for row in np.flatnonzero(np.isin(kinds, groups) & ~begun).tolist():
+        for row in findings.some("out_of_order", np.flatnonzero(np.isin(kinds, groups) & ~begun)):
             self._find(batch, row, findings, "out_of_order", f"a record that comes after no {counted}")
         self._in_post = bool(begun[-1])
 
@@ -184,19 +184,24 @@ class Structure:
         rows, values = self._values(running, batch, kinds)
         if not len(rows):
             return
-        column = batch.column(running.name)
+        column, told = batch.column(running.name), _told_of(running.name, findings)
         for row, value in zip(rows, values, strict=True):
-            self._holds(running, batch, row, _whole(column, row, running.spec), value, findings)
+            self._holds(running, batch, row, _whole(column, row, running.spec), value, findings, told)
 
     def _holds(
-        self, running: _Running, batch: pa.RecordBatch, row: int, declared: int | None, value: int, findings: Findings
-    ) -> None:
+        self, running: _Running, batch: pa.RecordBatch, row: int, declared: int | None, value: int, findings: Findings,
+        told: set[int | None],
+    ) -> None:  # fmt: skip
         """Is the total that a record says what it must be? One that says nothing says zero."""
         if running.total.hash:
             value %= 10**running.spec.digits
-        if declared is None and (self.layout.kind == "tagged" or self._found(batch, row, running.name, findings)):
-            return  # left out, or not to be read: told already
-        if (declared or 0) != value:
+        if declared is None and self.layout.kind == "tagged":
+            return  # left out
+        if declared is None and "record_no" in batch.schema.names and batch.column("record_no")[row].as_py() in told:
+            return  # not to be read
+        if (declared or 0) != value and findings.full:
+            findings.count("control_total", 1)
+        elif (declared or 0) != value:
             self._find(batch, row, findings, "control_total", self._told(running, declared, value), running.spec)
 
     def _told(self, running: _Running, declared: int | None, value: int) -> str:
@@ -211,11 +216,6 @@ class Structure:
             return f"{name} doesn't agree" + (f": {has}" if has else " with the file")
         says = "is blank" if declared is None else f"says {_shown(declared, running.spec)}"
         return f"{name} {says}, {has or 'the file has another'}"
-
-    def _found(self, batch: pa.RecordBatch, row: int, name: str, findings: Findings) -> bool:
-        """Is there a finding in this field already?"""
-        record = batch.column("record_no")[row].as_py() if "record_no" in batch.schema.names else None
-        return any(f.record == record and f.field == name for f in findings)
 
     def _values(self, running: _Running, batch: pa.RecordBatch, kinds: Kinds) -> tuple[list[int], list[int]]:
         """The rows that bear the total, and what it is there; goes on counting."""
@@ -289,10 +289,11 @@ class Structure:
         for running in self._running:
             rows, values = self._values(running, batch, kinds)
             if kept is not None:
+                told = _told_of(running.name, findings)
                 for row, value in zip(rows, values, strict=True):
                     if kept[row]:
                         declared = _whole(batch.column(running.name), row, running.spec)
-                        self._holds(running, batch, row, declared, value, findings)
+                        self._holds(running, batch, row, declared, value, findings, told)
                 values = [v for r, v in zip(rows, values, strict=True) if not kept[r]]
                 rows = [r for r in rows if not kept[r]]
             if rows:
@@ -319,6 +320,11 @@ class Structure:
             spec = self.layout.field(name, kind)
             values[name] = int(code) if spec is not None and spec.type == "integer" else code
         return pa.RecordBatch.from_arrays([pa.array([values.get(c.name)], c.type) for c in schema], schema=schema)
+
+
+def _told_of(name: str, findings: Findings) -> set[int | None]:
+    """The records with a finding in this field."""
+    return {f.record for f in findings if f.field == name}
 
 
 def _numbers(column: pa.Array, spec: FieldSpec) -> Ints:

@@ -100,7 +100,7 @@ class Table:
         which = np.full(len(numbers), -1, np.int64)
         which[rows] = lines
         posts = self.posts
-        for r in np.unique(rows[1:][rows[1:] == rows[:-1]]).tolist():
+        for r in posts.findings.some("twice", np.unique(rows[1:][rows[1:] == rows[:-1]])):
             posts.find("twice", "a term stands twice in its post", AGAIN, record=int(numbers[r]), record_type=kind,
                        field=f.name, offset=posts.at + int(posts.starts[which[r]]))  # fmt: skip
         return which

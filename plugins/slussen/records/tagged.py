@@ -78,19 +78,11 @@ class TaggedReader:
 
     def _take(self, done: Read) -> Iterator[pa.RecordBatch]:
         """A block's batches, with the numbers that its records have in the file."""
-        for finding in done.findings.kept:
-            if finding.record is not None:
-                # What stands before the file's first post is told as that one's.
-                finding = replace(finding, record=max(finding.record + self.records, 1))
-            if not self.findings.full:
-                self.findings.add(finding)
-            else:
-                self.findings.count(finding.rule, 1)
-        kept = {f.rule for f in done.findings.kept}
-        for rule in done.findings.counts:
-            beyond = done.findings.counts[rule] - sum(f.rule == rule for f in done.findings.kept if rule in kept)
-            if beyond:
-                self.findings.count(rule, beyond)
+        # What stands before the file's first post is told as that one's.
+        self.findings.merge(
+            done.findings,
+            lambda f: f if f.record is None else replace(f, record=max(f.record + self.records, 1)),
+        )
         for batch in done.batches:
             numbers = pc.add(batch.column("record_no"), self.records)
             batch = batch.set_column(0, batch.schema.field(0), numbers)
@@ -218,7 +210,8 @@ class TaggedReader:
         elsewhere = {self._bytes(w) for w in (*file, *known) if w.startswith("#")} - set(here)
         seen: set[bytes] = set()
         starts, ends = lines_of(data)
-        for start, stop in zip(starts.tolist(), ends.tolist(), strict=True):
+        there = ends > starts
+        for start, stop in zip(starts[there].tolist(), ends[there].tolist(), strict=True):
             first = data[start:stop].split(b" ", 1)[0].strip(b"\t\0\x1a")
             if first in here and first not in seen:
                 seen.add(first)
@@ -258,7 +251,7 @@ class TaggedReader:
             return
         spec, file = self.layout.records[kind], self.layout.file
         starts, ends = lines_of(data)
-        if not any(data[a:b].startswith(self._bytes(spec.closes)) for a, b in zip(starts, ends, strict=True)):
+        if _begins_line(data, self._bytes(spec.closes)) < 0:
             self._find("truncated_file", f"no {spec.closes}: a part is lost", "have it sent again, whole",
                        offset=at + len(data))  # fmt: skip
         number = self.records + (1 if kind == self.layout.trailer else 0)
@@ -266,7 +259,8 @@ class TaggedReader:
         fields = [f for f in self.layout.of(kind) if f.staged]
         for f in fields:
             key = self._bytes(str(f.at)) + b" "
-            line = next((k for k in range(len(starts)) if data[starts[k] : ends[k]].startswith(key)), -1)
+            begin = _begins_line(data, key)
+            line = int(np.searchsorted(starts, begin)) if begin >= 0 else -1
             values.append(int(starts[line]) + len(key) if line != -1 else 0)
             which.append(line)
         order = np.argsort([ends[w] if w != -1 else 0 for w in which], kind="stable")
@@ -304,21 +298,29 @@ class TaggedReader:
     def _everywhere(self, data: bytes, at: int) -> None:
         """Other line ends than the file's first, and byte order marks, in its head or tail."""
         starts, ends = lines_of(data)
-        for line in odd_ends(data, starts, ends, crlf=self._crlf).tolist():
+        for line in self.findings.some("line_end", odd_ends(data, starts, ends, crlf=self._crlf)):
             end = int(ends[line])
             self._find("line_end", ended(crlf=self._crlf), ONE_KIND, column=end - int(starts[line]) + 1,
                        offset=at + end, byte=f"{data[end]:02x}")  # fmt: skip
-        for place in marks(data, self.page):
+        for place in self.findings.some("bom", marks(data, self.page)):
             column = place - int(starts[np.searchsorted(starts, place, "right") - 1]) + 1
             self._find("bom", MARKED, AGAIN, column=column, length=3, offset=at + place, byte="ef")
 
     def _find(self, rule: str, message: str, next_step: str, **where: object) -> None:
-        self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
+        if self.findings.full:
+            self.findings.count(rule, 1)
+        else:
+            self.findings.add(Finding(rule, message, next_step, **where))  # type: ignore[arg-type]
 
 
 def _bare(keyword: str) -> str:
     """A keyword without the letters in which encodings differ."""
     return re.sub(r"[^#_\-0-9A-Za-z]+", "?", keyword)
+
+
+def _begins_line(data: bytes, word: bytes) -> int:
+    """Where the first line begins that begins so; -1 when there is none."""
+    return 0 if data.startswith(word) else data.find(b"\n" + word) + 1 or -1
 
 
 def _line_of(data: bytes, word: bytes, *, whole: bool = True) -> int:

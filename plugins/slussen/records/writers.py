@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -128,18 +128,15 @@ class Faults:
     def add(self, f: FieldSpec, fault: Fault, rows: Ints | None) -> None:
         fixed = self.fixed
         width = self.writer.layout.longest + len(ENDS[self.writer.frame]) if fixed else 0
-        within = fault.within if fault.within is not None else [None] * len(fault.rows)
-        for row, place in zip(fault.rows.tolist(), within, strict=True):
-            row = int(rows[row]) if rows is not None else row
-            if self.kept[row]:
-                continue
-            if self.done.full:
-                self.done.count(fault.rule, 1)
-                continue
+        if rows is not None:
+            fault = replace(fault, rows=rows[fault.rows])
+        fault = fault.pick(~self.kept[fault.rows])
+        for k, row in enumerate(self.done.some(fault.rule, fault.rows)):
+            place = fault.within[k] if fault.within is not None else None
             column = (int(f.at) if fixed else 1) + (int(place) if place is not None else 0)
             self.done.add(
                 Finding(
-                    fault.rule, fault.message, NEXT.get(fault.rule, writing.SOURCE),
+                    fault.rule, fault.text(k), NEXT.get(fault.rule, writing.SOURCE),
                     record=int(self.numbers[row]),
                     record_type=self.kinds[row].as_py(),
                     field=f.name,

@@ -6,7 +6,6 @@ Cells are plain bytes (see ``codepages``); a whole block is translated to its en
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -46,6 +45,7 @@ SOURCE = "correct it at the source"
 FIRST, LAST = np.datetime64("1900-01-01"), np.datetime64("2100-01-01")  # days that are looked up
 EARLIEST, LATEST = (int(np.datetime64(d).astype(np.int64)) for d in ("0001-01-01", "9999-12-31"))  # that can be said
 READ_AS_NOTHING = "the value is what the layout writes for nothing"
+READ_AS_CODE = "nothing, and the layout writes that as one of its codes"
 SAID = {"ss": 1, "mm": 60, "hh": 3600}  # seconds of the smallest part that a form has
 
 
@@ -65,7 +65,7 @@ class Written:
 def write(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
     """The column of fields that are written alike, each field's values after the other's, as cells."""
     f, n = fields[0], len(column) // len(fields)
-    if len(column) and column.null_count == len(column):
+    if len(column) and column.null_count == len(column) and f.type != "boolean":
         return Written([np.broadcast_to(_nothing(f, page), (n, f.length)) for f in fields])
     missing = np.asarray(column.is_null()) if column.null_count else None
     match f.type:
@@ -81,6 +81,8 @@ def write(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, st
             written = _texts(fields, column, page, replace)
     if missing is not None:
         _blank(fields, written, missing, page)
+        if f.type == "boolean" and f.bare(_nothing(f, page).tobytes().decode()) in map(f.bare, f.codes):
+            written.faults.append(Fault("nothing", READ_AS_CODE, np.flatnonzero(missing)))
     return written
 
 
@@ -91,8 +93,8 @@ def _split(cells: Bytes, n: int) -> list[Bytes]:
 def _blank(fields: Alike, written: Written, missing: Bools, page: Codepage) -> None:
     """Where there is nothing, nothing can be wrong, and it is written as the field says."""
     for fault in written.faults:
-        kept = ~missing[fault.rows]
-        fault.rows, fault.within = fault.rows[kept], fault.within[kept] if fault.within is not None else None
+        kept = fault.pick(~missing[fault.rows])
+        fault.rows, fault.within, fault.said = kept.rows, kept.within, kept.said
     if fields[0].type in ("text", "digits") and not fields[0].zeros:
         return  # an empty text is that already
     n = len(missing) // len(fields)
@@ -164,17 +166,6 @@ def _place(faults: list[Fault], rule: str, message: str, column: pa.Array, wrong
     faults.append(Fault(rule, message, rows, places[first] - offsets[rows]))
 
 
-def unmappable(coded: NDArray[np.uint16], starts: NDArray[np.int32], letters: Callable[[int], str], page: Codepage) -> list[Fault]:  # fmt: skip  # noqa: E501
-    """A fault for every letter that the encoding lacks."""
-    lost = np.flatnonzero(coded == UNDEFINED)
-    rows = owners(starts, lost)
-    return [
-        Fault("unmappable", f"character U+{ord(letters(place)):04X} does not exist in {page.name}", np.array([row]),
-              np.array([place - starts[row]]))
-        for place, row in zip(lost.tolist(), rows.tolist(), strict=True)
-    ]  # fmt: skip
-
-
 def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32], list[Fault]]:
     """A text column's letters as plain bytes one after the other, where each value begins, and which are lacking."""
     if page.wide:
@@ -186,9 +177,12 @@ def to_page(column: pa.Array, page: Codepage) -> tuple[Bytes, NDArray[np.int32],
     coded, starts = to_plain(flat, offsets, page)
     if not (coded == UNDEFINED).any():
         return coded.astype(np.uint8), starts, []
-    text = flat.tobytes().decode("utf-8")
-    faults = unmappable(coded, starts, lambda place: text[place], page)
-    return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, faults
+    lost = np.flatnonzero(coded == UNDEFINED)
+    rows = owners(starts, lost)
+    letters = np.frombuffer(str(flat.data, "utf-8").encode("utf-32-le"), np.uint32)[lost]
+    message = f"character U+{{:04X}} does not exist in {page.name}"
+    fault = Fault("unmappable", message, rows, lost - starts[rows], said=letters)
+    return np.where(coded == UNDEFINED, ord("?"), coded).astype(np.uint8), starts, [fault]
 
 
 def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, str]) -> Written:
@@ -199,13 +193,14 @@ def _texts(fields: Alike, column: pa.Array, page: Codepage, replace: dict[str, s
     room = np.repeat(np.array([f.length for f in fields], np.int32), n)
     cut = None
     if (long := lengths > room).any():
-        lacking = [x for x in lacking if x.within is not None and x.within[0] < room[x.rows[0]]]
+        lacking = [x.pick(x.within < room[x.rows]) for x in lacking if x.within is not None]
         if f.truncate:
             cut = long
         else:
-            for row in np.flatnonzero(long).tolist():
-                message = f"{lengths[row]} {'bytes' if page.wide else 'characters'} in a field of {room[row]}"
-                faults.append(Fault("too_long", message, np.array([row])))
+            for size in np.unique(room[long]).tolist():
+                rows = np.flatnonzero(long & (room == size))
+                message = f"{{}} {'bytes' if page.wide else 'characters'} in a field of {size}"
+                faults.append(Fault("too_long", message, rows, said=lengths[rows]))
         lengths = np.minimum(lengths, room)
         if page.wide:
             lengths = _whole_letters(letters, starts, lengths)
@@ -458,8 +453,9 @@ def _moment_cells(f: FieldSpec, text: Bytes) -> Bytes:
 def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa.Array, list[Fault], int, int]:
     """A column as text of its own length, "" where it is null: (text, what is wrong, values cut, letters replaced)."""
     missing = np.asarray(column.is_null())
+    unsaid = [Fault("nothing", READ_AS_CODE, np.flatnonzero(missing))] if f.type == "boolean" and "" in f.codes else []
     if missing.all():
-        return pa.array([""] * len(column), pa.string()), [], 0, 0
+        return pa.array([""] * len(column), pa.string()), unsaid, 0, 0
     cut = replaced = 0
     if f.type in ("integer", "decimal"):
         numbers, faults = whole(f, column.drop_null())
@@ -471,8 +467,8 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         else:
             written = [f"{(s := '-' if v < 0 else plus)}{abs(v):0{width - len(s)}d}" for v in numbers.tolist()]
         there = pa.array(written, pa.string())
-        for row in [k for k, w in enumerate(written) if len(w) > f.length]:
-            faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array([row])))
+        if long := [k for k, w in enumerate(written) if len(w) > f.length]:
+            faults.append(Fault("too_long", f"the number has more digits than the field's {f.length}", np.array(long)))
     elif f.type in ("date", "time", "timestamp"):
         cells, faults = moments(f, column.drop_null())
         there = of_cells(np.ascontiguousarray(cells))
@@ -482,14 +478,12 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
         there, faults, letters = checked(f, column.drop_null(), replace)
         replaced = int(letters.sum()) if letters is not None else 0
         lengths = np.asarray(pc.utf8_length(there))
-        if (long := lengths > f.length).any():
+        if len(over := np.flatnonzero(lengths > f.length)):
             if f.truncate:
-                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), int(long.sum())
+                there, cut = pc.utf8_slice_codeunits(there, 0, f.length), len(over)
             else:
-                faults += [
-                    Fault("too_long", f"{lengths[row]} characters in a field of {f.length}", np.array([row]))
-                    for row in np.flatnonzero(long).tolist()
-                ]
+                message = f"{{}} characters in a field of {f.length}"
+                faults.append(Fault("too_long", message, over, said=lengths[over]))
     if not missing.any():
         return there, faults, cut, replaced
     rows = np.flatnonzero(~missing)
@@ -497,4 +491,4 @@ def as_text(f: FieldSpec, column: pa.Array, replace: dict[str, str]) -> tuple[pa
     place[rows] = np.arange(len(rows))
     for fault in faults:
         fault.rows = rows[fault.rows]
-    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults, cut, replaced
+    return pc.if_else(pa.array(~missing), there.take(pa.array(place)), ""), faults + unsaid, cut, replaced

@@ -22,7 +22,7 @@ def layout_of(text: str, name: str) -> str:
     Raises:
         CallError: it has something that a layout cannot say; with its line.
     """
-    found = records(text)
+    found = records(text.removeprefix("\ufeff"))
     if not found:
         raise CallError("no data description: a copybook has levels, names and pictures")
     variants = [variant for record in found for variant in _variants(record)]
@@ -101,7 +101,8 @@ def _field(item: Item, instead: tuple[Item, ...]) -> Fields:
 
 
 def _type(item: Item) -> tuple[str, str]:
-    codes = ", ".join(f"{json.dumps(c, ensure_ascii=False)}: {n}" for c, n in item.codes.items())
+    said = {c.lstrip() if item.right else c.rstrip(): n for c, n in item.codes.items()}  # a blank is nothing, no code
+    codes = ", ".join(f"{json.dumps(c, ensure_ascii=False)}: {n}" for c, n in said.items() if c)
     values = [f"values: {{{codes}}}"] if codes else []
     if item.name.upper() == "FILLER" and not codes:
         return "filler", ""
@@ -144,7 +145,7 @@ def _rows(fields: Fields) -> list[str]:
         seen[plain] = seen.get(plain, 0) + 1
         if seen[plain] > 1 or plain == "filler":
             plain = f"{plain}_{seen[plain]}"
-        plain = json.dumps(plain) if plain in SAID else plain
+        plain = json.dumps(plain) if plain in SAID or plain[0].isdigit() else plain
         rows.append(f"{plain}: [{at}, {length}, {kind}" + (f", {{{rules}}}]" if rules else "]"))
         at += length * times
     return rows

@@ -32,6 +32,7 @@ from slussen.tools.opened import Opened
 KINDS = ("csv", "jsonl", "parquet")
 AHEAD = 8  # lines, in which those that two files have in common are looked for
 SKIPS = sorted(product(range(AHEAD), repeat=2), key=sum)  # how many are passed over in each, the fewest first
+PLAIN = 6  # decimals: Arrow writes numbers with more of them as 1E-7
 PLACES = ("record_no", "byte_offset")  # where a record stood: told, and not read back
 
 
@@ -150,8 +151,9 @@ def write(table: Table, kind: str, out: BinaryIO) -> int:
 
 
 def _flat(column: pa.Field) -> pa.Field:
-    """As CSV has it: dates and times as ISO 8601 tells."""
-    return pa.field(column.name, pa.string()) if pa.types.is_temporal(column.type) else column
+    """As CSV has it: dates and times as ISO 8601 tells, small decimals with all their zeros."""
+    text = pa.types.is_temporal(column.type) or (pa.types.is_decimal(column.type) and column.type.scale > PLAIN)
+    return pa.field(column.name, pa.string()) if text else column
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -161,6 +163,10 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _told(column: pa.Array) -> pa.Array:
+    if pa.types.is_decimal(column.type) and column.type.scale > PLAIN:
+        return pa.array([None if v is None else f"{v:f}" for v in column.to_pylist()], pa.string())
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.string())
     return pc.replace_substring(column.cast(pa.string()), " ", "T")
 
 
@@ -169,8 +175,7 @@ def _write_jsonl(table: Table, names: list[str], out: BinaryIO) -> int:
     for batch in table:
         chosen = batch.select(names)
         columns = [
-            _told(c) if pa.types.is_temporal(c.type) else c.cast(pa.string()) if pa.types.is_decimal(c.type) else c
-            for c in chosen.columns
+            _told(c) if pa.types.is_temporal(c.type) or pa.types.is_decimal(c.type) else c for c in chosen.columns
         ]
         rows = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
         lines = [json.dumps({k: v for k, v in r.items() if v is not None}, ensure_ascii=False) for r in rows]
