@@ -202,11 +202,14 @@ def _ahead(conn: socket.socket, pace: Pace) -> Generator[memoryview, None, None]
 
     def read() -> None:
         made, more = 0, True
-        while more and (chunk := room(made)) is not None:
-            made = min(made + 1, AHEAD)
-            size, failed = _filled(chunk, conn, pace)
-            more = failed is None and size == CHUNK
-            came.put((chunk[:size], failed))
+        try:
+            while more and (chunk := room(made)) is not None:
+                made = min(made + 1, AHEAD)
+                size, failed = _filled(chunk, conn, pace)
+                more = failed is None and size == CHUNK
+                came.put((chunk[:size], failed))
+        except Exception as error:  # no memory
+            came.put((memoryview(b""), error))
 
     reader = threading.Thread(target=read, name="ftp data", daemon=True)
     reader.start()
