@@ -112,7 +112,7 @@ class SmsGateway:
     def send(self, note: Note) -> None:
         import httpx
 
-        from slussen.transports.shs_http import silenced
+        from slussen.transports.https import silenced
 
         silenced()
         try:

@@ -37,9 +37,9 @@ from slussen.transports import (
     tls,
     unusable,
 )
-from slussen.transports.deadlines import Answering
+from slussen.transports.https import Answering, silenced
 from slussen.transports.mime import Part, parts
-from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, silenced, whole
+from slussen.transports.shs_http import LABEL, Content, boundary_of, certain, in_header, in_our_words, whole
 from slussen.transports.shs_label import (
     CONFIRM,
     ERROR,

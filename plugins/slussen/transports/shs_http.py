@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import ssl
 from collections.abc import Iterator
@@ -39,12 +38,6 @@ class Content:
             raise TransportError(f"the payload doesn't have the {self._size} bytes that it should; nothing was sent")
         self.gone = True
         yield self._tail
-
-
-def silenced() -> None:
-    """Httpx and its parts tell of whole addresses, and in the server's words."""
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def in_header(name: str) -> bytes:
